@@ -1,0 +1,1 @@
+"""The change, and how it reaches the disk."""

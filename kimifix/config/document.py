@@ -1,0 +1,165 @@
+"""The config as bytes, text and data; what is no valid TOML gives an error with its place."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kimifix.errors import ConfigError
+
+MANAGED = "managed:kimi-code"
+OWN = "kimifix"
+
+_BOM = "\ufeff"
+_PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One reading of the config.
+
+    ``text`` is the decoded file without ``bom`` (the byte order mark or nothing) and
+    with its line ends as they are; ``data`` is what tomllib makes of it.
+    """
+
+    text: str
+    data: dict[str, Any]
+    bom: str = ""
+
+    def encode(self, text: str) -> bytes:
+        """Return the bytes of ``text`` as a successor of this document."""
+        return (self.bom + text).encode("utf-8")
+
+
+def parse(content: bytes, path: Path) -> Document:
+    """Return the document in ``content``.
+
+    Raises ``ConfigError`` naming ``path``, with line and column where there is one,
+    when the bytes are not UTF-8 or not TOML 1.0, or when `providers`, `models` or an
+    entry of theirs is not a table.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            path,
+            "the config is not UTF-8 text",
+            "save the file as UTF-8 in your editor",
+            line=content.count(b"\n", 0, error.start) + 1,
+        ) from None
+    bom = _BOM if text.startswith(_BOM) else ""
+    text = text.removeprefix(_BOM)
+    try:
+        data = load(text)
+    except RecursionError:
+        raise ConfigError(path, "the config is nested too deep to be read") from None
+    except ValueError as error:  # TOMLDecodeError, and dates and integers out of range
+        raise _invalid(path, str(error), text) from None
+    for section in ("providers", "models"):
+        _require_tables(data, section, path)
+    return Document(text, data, bom)
+
+
+def load(text: str) -> dict[str, Any]:
+    """Return the data of a TOML text; raises what tomllib raises."""
+    return tomllib.loads(text)
+
+
+class Reference(NamedTuple):
+    """A setting outside `models` that names an alias: by its value, or by its key if ``is_key``."""
+
+    path: tuple[str, ...]
+    alias: str
+    is_key: bool = False
+
+
+def alias_references(data: dict[str, Any]) -> list[Reference]:
+    """Return every setting that names a model alias, `default_model` first.
+
+    Source: bundles and runs of kimi-code 0.20.0 to 2.1.0. `[secondary_model]` came with
+    0.32; the keys of `[secondary_model.models]` are aliases since 0.38.
+    """
+    found = [Reference(("default_model",), data.get("default_model", ""))]
+    secondary = data.get("secondary_model")
+    if isinstance(secondary, dict):
+        for key in ("model", "default_model"):
+            found.append(Reference(("secondary_model", key), secondary.get(key, "")))
+        pool = secondary.get("models")
+        if isinstance(pool, dict):
+            found += [
+                Reference(("secondary_model", "models", alias), alias, is_key=True)
+                for alias in pool
+            ]
+    found += [
+        Reference(("providers", name, "default_model"), entry.get("default_model", ""))
+        for name, entry in providers(data).items()
+        if name != OWN
+    ]
+    return [ref for ref in found if isinstance(ref.alias, str) and ref.alias]
+
+
+def providers(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the provider entries by name."""
+    entries: dict[str, dict[str, Any]] = data.get("providers", {})
+    return entries
+
+
+def models(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the model entries by alias."""
+    entries: dict[str, dict[str, Any]] = data.get("models", {})
+    return entries
+
+
+def aliases_of(data: dict[str, Any], provider: str) -> dict[str, dict[str, Any]]:
+    """Return the model entries that name ``provider``, by alias.
+
+    `provider_id` wins over `provider` (kimi-code 2.1.0).
+    """
+    return {
+        alias: model
+        for alias, model in models(data).items()
+        if model.get("provider_id", model.get("provider")) == provider
+    }
+
+
+def served_by(data: dict[str, Any], provider: str) -> dict[str, dict[str, Any]]:
+    """Return what ``aliases_of`` does, and the aliases that reach ``provider`` by default.
+
+    An alias without provider belongs to `default_provider` (kimi-code 2.1.0).
+    """
+    if data.get("default_provider") != provider:
+        return aliases_of(data, provider)
+    return {
+        alias: model
+        for alias, model in models(data).items()
+        if model.get("provider_id", model.get("provider", provider)) == provider
+    }
+
+
+def _require_tables(data: dict[str, Any], section: str, path: Path) -> None:
+    entries = data.get(section, {})
+    if not isinstance(entries, dict):
+        raise ConfigError(path, f"`{section}` is not a table", "see the kimi-code documentation")
+    for name, entry in entries.items():
+        if not isinstance(entry, dict):
+            raise ConfigError(path, f"`{section}.{name}` is not a table")
+
+
+def _invalid(path: Path, reason: str, text: str) -> ConfigError:
+    match = _PLACE.search(reason)
+    line = column = None
+    if match:
+        reason = reason[: match.start()]
+        line = int(match[1]) if match[1] else text.count("\n") + 1
+        column = int(match[2]) if match[2] else None
+    reason = reason[:1].lower() + reason[1:]
+    return ConfigError(
+        path,
+        f"the config is not valid TOML: {reason}",
+        "mend this line, or put a backup in its place, then run kimifix again",
+        line=line,
+        column=column,
+    )

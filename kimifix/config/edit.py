@@ -1,0 +1,311 @@
+"""Changes to a TOML text by path that leave every other byte alone.
+
+New tables go to the end of the text; a value or key is replaced where it stands; a
+table that the file keeps inline gets its new member inline. What is added here is
+written by tomlkit, one value at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from kimifix.config.scan import KeyPath, Statement, members, newline_at, statements
+from kimifix.errors import UnsupportedShapeError
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What stood at a path before: its TOML source, or None and whether its table is new too."""
+
+    source: str | None
+    new_table: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Splice:
+    start: int
+    end: int
+    text: str
+
+
+class Edit:
+    """A set of changes to one text, collected by path and carried out together by ``result``.
+
+    The text is valid TOML without a byte order mark. Every method raises
+    ``UnsupportedShapeError`` where the text has no place for the change.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._newline = newline_at(text, len(text))
+        self._splices: list[_Splice] = []
+        self._block: list[tuple[KeyPath, Mapping[str, Any]]] = []
+        self._pairs: dict[Statement, list[str]] = {}
+        self._statements = list(statements(text))
+        self._values = {s.path: s for s in self._statements if not s.is_header}
+        self._headers = {s.path: s for s in self._statements if s.is_header and not s.array}
+
+    @property
+    def completes_last_line(self) -> bool:
+        """Whether the result gives the last line of the text the line end that it lacks."""
+        added = self._block or any(splice.start == len(self._text) for splice in self._splices)
+        return bool(added) and bool(self._text) and not self._text.endswith("\n")
+
+    @property
+    def cuts_last_line(self) -> bool:
+        """Whether the result loses the last line of the text."""
+        return any(s.start < s.end == len(self._text) and not s.text for s in self._splices)
+
+    def set(self, path: KeyPath, value: str | bool) -> Replaced:
+        """Set the value at ``path``, whether or not there is one."""
+        return self.set_source(path, source_of(value))
+
+    def set_source(self, path: KeyPath, source: str) -> Replaced:
+        """Do as ``set`` does, with the value given as TOML source."""
+        statement, container = self._find(path)
+        if statement is not None and statement.value is not None:
+            self._replace(statement.value, source)
+            return Replaced(self._slice(statement.value))
+        if container is not None:
+            self._add_pair(container, path, source)
+            return Replaced(None)
+        line = self._line_for(path, source)
+        if line is None:
+            self._block.append((path[:-1], {path[-1]: _Source(source)}))
+            return Replaced(None, new_table=True)
+        self._splices.append(line)
+        return Replaced(None)
+
+    def rename(self, path: KeyPath, source: str) -> Replaced:
+        """Give the last part of the key at ``path`` another name, given as TOML source."""
+        statement, _ = self._find(path)
+        if statement is None:
+            raise UnsupportedShapeError(f"`{dotted(path)}` is spread over several tables")
+        self._replace(statement.key, source)
+        return Replaced(self._slice(statement.key))
+
+    def add_table(self, path: KeyPath, table: Mapping[str, Any]) -> None:
+        """Add a table where there is none."""
+        _, container = self._find(path)
+        if container is None:
+            self._block.append((path, table))
+        else:
+            self._add_pair(container, path, _inline(table))
+
+    def remove(self, paths: Collection[KeyPath]) -> None:
+        """Remove all that stands at or below ``paths``, and the empty line before each header.
+
+        Comments stay, but for those at the end of a removed line.
+        """
+        above = {path[:n] for path in paths for n in range(1, len(path))}
+        for statement in self._statements:
+            if _covered(statement.path, paths):
+                start = statement.start
+                if statement.is_header:
+                    start -= self._empty_line_before(start)
+                self._splices.append(_Splice(start, statement.end, ""))
+            elif statement.path in above and not statement.is_header:
+                self._remove_members(statement, paths, above)
+
+    def is_alone(self, path: KeyPath) -> bool:
+        """Tell whether the value at ``path`` is all that its table holds."""
+        return all(s.path == path for s in self._statements if _below(s.path, path[:-1]))
+
+    def result(self) -> str:
+        """Return the text with all changes made."""
+        for container, pairs in self._pairs.items():
+            self._splices.append(self._into_inline_table(container, pairs))
+        pieces = []
+        position = 0
+        size = len(self._text)
+        line_end_owed = self.completes_last_line
+        for splice in sorted(self._splices, key=lambda splice: splice.start):
+            pieces.append(self._text[position : splice.start])
+            if splice.start == size and line_end_owed:
+                pieces.append(self._newline)
+                line_end_owed = False
+            pieces.append(splice.text)
+            position = max(position, splice.end)
+        pieces.append(self._text[position:])
+        text = "".join(pieces)
+        if line_end_owed:
+            text += self._newline
+        lines: list[str] = []
+        for path, table in self._block:
+            lines += ["", *_table_lines(path, table)]
+        if not text:
+            del lines[:1]
+        return text + "".join(line + self._newline for line in lines)
+
+    def _find(self, path: KeyPath) -> tuple[Statement | None, Statement | None]:
+        """Return the statement of ``path``, or else the inline table it would have to be in."""
+        found = next(
+            (self._values[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self._values),
+            None,
+        )
+        while found is not None and found.path != path:
+            if found.value is None or self._text[found.value[0]] != "{":
+                raise UnsupportedShapeError(f"`{dotted(found.path)}` is not a table")
+            inner = (m for m in members(self._text, found) if path[: len(m.path)] == m.path)
+            member = next(inner, None)
+            if member is None:
+                return None, found
+            found = member
+        return found, None
+
+    def _line_for(self, path: KeyPath, source: str) -> _Splice | None:
+        """Return a new line for the value at ``path``, None where its table does not exist."""
+        table = path[:-1]
+        if not table:
+            return self._line(self._end_of_root(), path, source)
+        header = self._headers.get(table)
+        if header is not None:
+            return self._line(header.end, path[-1:], source)
+        for statement in reversed(self._statements):
+            if not statement.is_header and _below(statement.path, table):
+                if statement.base < len(table):
+                    return self._line(statement.end, path[statement.base :], source)
+                return None
+        return None
+
+    def _line(self, position: int, key: KeyPath, source: str) -> _Splice:
+        return _Splice(position, position, f"{dotted(key)} = {source}{self._newline}")
+
+    def _end_of_root(self) -> int:
+        """Return where a line of the root table can be added: behind its last one."""
+        first = next((i for i, s in enumerate(self._statements) if s.is_header), None)
+        if first is None:
+            return self._statements[-1].end if self._statements else len(self._text)
+        if first > 0:
+            return self._statements[first - 1].end
+        position = self._statements[0].start
+        while position > 0:  # a comment right above a header belongs to it
+            line = self._text.rfind("\n", 0, position - 1) + 1
+            if not self._text[line:position].lstrip().startswith("#"):
+                break
+            position = line
+        return position
+
+    def _empty_line_before(self, position: int) -> int:
+        """Return the length of the empty line that ends at ``position``, 0 where there is none."""
+        for newline in ("\r\n", "\n"):
+            line = position - len(newline)
+            if self._text[max(line, 0) : position] == newline:
+                return len(newline) if line == 0 or self._text[line - 1] == "\n" else 0
+        return 0
+
+    def _add_pair(self, container: Statement, path: KeyPath, source: str) -> None:
+        pair = f"{dotted(path[len(container.path) :])} = {source}"
+        self._pairs.setdefault(container, []).append(pair)
+
+    def _into_inline_table(self, container: Statement, pairs: list[str]) -> _Splice:
+        inside = members(self._text, container)
+        if inside:
+            return _Splice(inside[-1].end, inside[-1].end, "".join(f", {p}" for p in pairs))
+        start = container.value[0] + 1 if container.value else 0
+        return _Splice(start, start, ", ".join(pairs))
+
+    def _remove_members(
+        self, container: Statement, paths: Collection[KeyPath], above: Collection[KeyPath]
+    ) -> None:
+        inside = members(self._text, container)
+        kept_end: int | None = None
+        run: Statement | None = None
+        for member in inside:
+            if _covered(member.path, paths):
+                run = run or member
+                if kept_end is not None:
+                    self._splices.append(_Splice(kept_end, member.end, ""))
+                    kept_end = member.end
+                continue
+            if run is not None and kept_end is None:
+                self._splices.append(_Splice(run.start, member.start, ""))
+            run = None
+            kept_end = member.end
+            if member.path in above:
+                self._remove_members(member, paths, above)
+        if run is not None and kept_end is None:
+            self._splices.append(_Splice(run.start, inside[-1].end, ""))
+
+    def _replace(self, bounds: tuple[int, int], source: str) -> None:
+        self._splices.append(_Splice(*bounds, source))
+
+    def _slice(self, bounds: tuple[int, int]) -> str:
+        return self._text[slice(*bounds)]
+
+
+class _Source(str):
+    """A value that is TOML source already."""
+
+    __slots__ = ()
+
+
+def dotted(path: KeyPath) -> str:
+    """Return ``path`` as a TOML key, each part quoted where TOML needs it."""
+    return ".".join(map(key_source, path))
+
+
+@lru_cache(maxsize=4096)
+def key_source(name: str) -> str:
+    """Return one part of a key as TOML source."""
+    return name if _BARE_KEY.fullmatch(name) else source_of(name)
+
+
+def source_of(value: object) -> str:
+    """Return a value as TOML source on one line; ``value`` is what tomllib gives."""
+    if isinstance(value, _Source):
+        return str(value)
+    if isinstance(value, Mapping):
+        return _inline(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(source_of, value)) + "]"
+    if isinstance(value, str):
+        return _string_source(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _tomlkit_source(value)
+
+
+@lru_cache(maxsize=4096)
+def _string_source(value: str) -> str:
+    return _tomlkit_source(value)
+
+
+def _tomlkit_source(value: object) -> str:
+    import tomlkit
+
+    return tomlkit.item(value).as_string()
+
+
+def _inline(table: Mapping[str, Any]) -> str:
+    if not table:
+        return "{}"
+    pairs = (f"{key_source(name)} = {source_of(value)}" for name, value in table.items())
+    return "{ " + ", ".join(pairs) + " }"
+
+
+def _table_lines(path: KeyPath, table: Mapping[str, Any]) -> list[str]:
+    # Sub-tables get headers of their own: an inline table makes kimi-code 0.40 and
+    # later rewrite the whole file, comments lost, at the next small change.
+    lines = [f"[{dotted(path)}]"]
+    below: list[str] = []
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            below += ["", *_table_lines((*path, name), value)]
+        else:
+            lines.append(f"{key_source(name)} = {source_of(value)}")
+    return lines + below
+
+
+def _covered(path: KeyPath, paths: Collection[KeyPath]) -> bool:
+    return any(path[:n] in paths for n in range(1, len(path) + 1))
+
+
+def _below(path: KeyPath, ancestor: KeyPath) -> bool:
+    return len(path) > len(ancestor) and path[: len(ancestor)] == ancestor
