@@ -1,0 +1,316 @@
+"""The edit of the config as a function of text, in both directions, with its proof.
+
+``patch`` adds our tables and moves what names a managed alias; ``unpatch`` takes both
+back. Neither returns a text before tomllib has confirmed that its data is the old
+data with the intended change and nothing else.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import isnan
+from typing import Any
+
+from kimifix.config.document import (
+    MANAGED,
+    OWN,
+    Document,
+    Reference,
+    alias_references,
+    aliases_of,
+    load,
+    models,
+    providers,
+    served_by,
+)
+from kimifix.config.edit import Edit, dotted, key_source, source_of
+from kimifix.config.scan import KeyPath
+from kimifix.errors import UnsupportedShapeError
+
+
+@dataclass(frozen=True)
+class Change:
+    """What shall be different in the data afterwards.
+
+    ``tables`` are new tables by path; ``values`` single values to set by path, whether
+    they exist or not; ``keys`` maps the path of an existing value to the new name of
+    its last part.
+    """
+
+    tables: Mapping[KeyPath, Mapping[str, Any]] = field(default_factory=dict)
+    values: Mapping[KeyPath, str | bool] = field(default_factory=dict)
+    keys: Mapping[KeyPath, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One value or key outside our own tables that ``patch`` has changed.
+
+    ``path`` is where it stood before. ``old`` is the TOML source that was replaced
+    (None: there was nothing, and ``new_table`` tells whether its table is new too);
+    ``new`` is the value, or the key when ``is_key``, that stands there since.
+    """
+
+    path: KeyPath
+    old: str | None
+    new: str | bool
+    is_key: bool = False
+    new_table: bool = False
+
+    @property
+    def path_since(self) -> KeyPath:
+        """Where it stands after ``patch``."""
+        return (*self.path[:-1], str(self.new)) if self.is_key else self.path
+
+
+@dataclass(frozen=True)
+class Undo:
+    """All that ``unpatch`` cannot see in the text itself."""
+
+    moved: tuple[Moved, ...] = ()
+    newline_added: bool = False
+
+
+@dataclass(frozen=True)
+class Patched:
+    """The text after ``patch``, its data, and the way back."""
+
+    text: str
+    data: dict[str, Any]
+    undo: Undo
+
+
+@dataclass(frozen=True)
+class Unpatched:
+    """The text after ``unpatch`` and what was done, by path.
+
+    ``removed`` are our entries, ``restored`` the settings put back or taken out again,
+    ``left`` the settings that somebody else has changed since and that therefore stay.
+    """
+
+    text: str
+    data: dict[str, Any]
+    removed: tuple[KeyPath, ...] = ()
+    restored: tuple[KeyPath, ...] = ()
+    left: tuple[KeyPath, ...] = ()
+
+
+def patch(document: Document, change: Change) -> Patched:
+    """Return ``document`` with ``change`` made; the tables of ``change`` must be new.
+
+    Raises ``UnsupportedShapeError``, naming the shape, when the result cannot be proved.
+    """
+    edit = Edit(document.text)
+    expected = _copy(document.data)
+    moved: list[Moved] = []
+    for path, name in change.keys.items():
+        replaced = edit.rename(path, key_source(name))
+        _at(expected, path[:-1])[name] = _at(expected, path[:-1]).pop(path[-1])
+        moved.append(Moved(path, replaced.source, name, is_key=True))
+    for path, value in change.values.items():
+        replaced = edit.set(path, value)
+        _at(expected, path[:-1])[path[-1]] = value
+        moved.append(Moved(path, replaced.source, value, new_table=replaced.new_table))
+    for path, table in change.tables.items():
+        edit.add_table(path, table)
+        _at(expected, path[:-1])[path[-1]] = _copy(table)
+    completed = edit.completes_last_line
+    text = edit.result()
+    return Patched(text, _proved(text, expected), Undo(tuple(moved), completed))
+
+
+def unpatch(document: Document, undo: Undo | None) -> Unpatched:
+    """Return ``document`` without our entries and with the moved settings put back.
+
+    ``undo`` is what ``patch`` returned for the text that this document comes from.
+    Without it (None) every setting that names one of our aliases is led back to the
+    managed alias of the same model. Settings that somebody else has changed since stay.
+    Raises ``UnsupportedShapeError`` when the result cannot be proved.
+    """
+    edit = Edit(document.text)
+    expected = _copy(document.data)
+    removed = own_entries(document.data)
+    for path in removed:
+        del _at(expected, path[:-1])[path[-1]]
+    gone = set(removed)
+    plan = list(_returns(document.data, undo))
+    for back in plan:
+        table, name = _at(expected, back.path[:-1]), back.path[-1]
+        if back.source is None:
+            del table[name]
+            gone.add(back.path)
+            if back.with_table and not table and edit.is_alone(back.path):
+                del expected[back.path[0]]
+                gone.add(back.path[:-1])
+        elif back.is_key:
+            edit.rename(back.path, back.source)
+            table[_key(back.source)] = table.pop(name)
+        else:
+            edit.set_source(back.path, back.source)
+            table[name] = _value(back.source)
+    edit.remove(gone)
+    cut = edit.cuts_last_line
+    text = edit.result()
+    if undo and undo.newline_added and cut:
+        text = text.removesuffix("\n").removesuffix("\r")
+    return Unpatched(
+        text,
+        _proved(text, expected),
+        removed,
+        restored=tuple(back.path for back in plan),
+        left=tuple(_left(document.data, undo)),
+    )
+
+
+def same(a: Any, b: Any) -> bool:
+    """Tell whether two values are the same TOML: 1, 1.0 and true differ, NaN equals NaN."""
+    return _difference(a, b, ()) is None
+
+
+def own_entries(data: dict[str, Any]) -> tuple[KeyPath, ...]:
+    """Return the paths of our provider and of every alias whose provider is ours."""
+    own = tuple(("models", alias) for alias in aliases_of(data, OWN))
+    return (("providers", OWN), *own) if OWN in providers(data) else own
+
+
+@dataclass(frozen=True)
+class _Return:
+    """One setting to put back: the TOML source for ``path``, None to take it out again."""
+
+    path: KeyPath
+    source: str | None
+    is_key: bool = False
+    with_table: bool = False
+
+
+def _returns(data: dict[str, Any], undo: Undo | None) -> Iterator[_Return]:
+    moved = {m.path_since: m for m in undo.moved} if undo else {}
+    own = aliases_of(data, OWN)
+    foreign = {alias for alias in models(data) if alias not in own}
+    for reference in alias_references(data):
+        if reference.alias in foreign or not _is_own(reference.alias, own):
+            continue
+        was = moved.pop(reference.path, None)
+        yield _return(data, reference, was, own, foreign)
+    if data.get("default_provider") == OWN:
+        was = moved.pop(("default_provider",), None)
+        managed = source_of(MANAGED) if MANAGED in providers(data) else None
+        yield _Return(("default_provider",), was.old if was else managed)
+    default = moved.pop(("default_model",), None)
+    if default and default.old and "default_model" not in data and _value(default.old) in foreign:
+        # `kimi provider remove` and the client's model refresh unset a default of ours.
+        # A user who chose another one would have left another one.
+        yield _Return(("default_model",), default.old)
+    for was in moved.values():
+        if not was.is_key and _get(data, was.path) == was.new:
+            yield _Return(was.path, was.old, with_table=was.new_table)
+
+
+def _return(
+    data: dict[str, Any],
+    reference: Reference,
+    was: Moved | None,
+    own: Mapping[str, Any],
+    foreign: Collection[str],
+) -> _Return:
+    if was and was.new == reference.alias:
+        if was.old is None:
+            return _Return(reference.path, None, with_table=was.new_table)
+        if (_key(was.old) if was.is_key else _value(was.old)) in foreign:
+            return _Return(reference.path, was.old, was.is_key)
+    alias = _managed_counterpart(data, own.get(reference.alias, {}))
+    if not reference.is_key:
+        return _Return(reference.path, source_of(alias) if alias else None)
+    if alias in _at(data, reference.path[:-1]):
+        alias = None
+    return _Return(reference.path, key_source(alias) if alias else None, is_key=True)
+
+
+def _left(data: dict[str, Any], undo: Undo | None) -> Iterator[KeyPath]:
+    for was in undo.moved if undo else ():
+        now = _get(data, was.path_since)
+        if was.is_key:
+            if now is None and _get(data, was.path) is None:
+                yield was.path
+        elif now not in (was.new, _value(was.old) if was.old else None):
+            yield was.path
+
+
+def _is_own(alias: str, own: Collection[str]) -> bool:
+    return alias in own or alias.startswith(f"{OWN}/")
+
+
+def _managed_counterpart(data: dict[str, Any], twin: Mapping[str, Any]) -> str | None:
+    """Return the managed alias of the model that ``twin`` serves, or else the first one."""
+    managed = served_by(data, MANAGED)
+    same = (alias for alias, model in managed.items() if model.get("model") == twin.get("model"))
+    return next(same, next(iter(managed), None))
+
+
+def _key(source: str) -> str:
+    (key,) = tomllib.loads(f"{source} = 0")
+    return key
+
+
+def _value(source: str) -> Any:
+    return tomllib.loads(f"v = {source}")["v"]
+
+
+def _get(data: Mapping[str, Any], path: KeyPath) -> Any:
+    value: Any = data
+    for part in path:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _at(data: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+    """Return the table at ``path``, made where it does not exist."""
+    for part in path:
+        data = data.setdefault(part, {})
+        if not isinstance(data, dict):
+            raise UnsupportedShapeError(f"`{dotted(path)}` is not a table")
+    return data
+
+
+def _copy(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy the tables of ``table``, however deep; all other values are shared."""
+    return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in table.items()}
+
+
+def _proved(text: str, expected: dict[str, Any]) -> dict[str, Any]:
+    """Return the data of ``text``; raises ``UnsupportedShapeError`` unless it is ``expected``."""
+    try:
+        data = load(text)
+    except (ValueError, RecursionError) as error:
+        raise UnsupportedShapeError(f"the result would not be valid TOML, {error}") from None
+    for section in ("providers", "models"):
+        # A table that our entries alone brought into being is gone with them.
+        if not data.get(section, True) or not expected.get(section, True):
+            data, expected = _without_empty(data, section), _without_empty(expected, section)
+    place = _difference(data, expected, ())
+    if place is not None:
+        raise UnsupportedShapeError(f"`{dotted(place)}` would come out wrong")
+    return data
+
+
+def _without_empty(data: dict[str, Any], section: str) -> dict[str, Any]:
+    return {k: v for k, v in data.items() if k != section or v}
+
+
+def _difference(a: Any, b: Any, path: KeyPath) -> KeyPath | None:
+    """Return the path of the first difference, see ``same``; order does not count."""
+    if type(a) is not type(b):
+        return path
+    if isinstance(a, dict):
+        if a.keys() != b.keys():
+            return (*path, min(a.keys() ^ b.keys()))
+        inside = ((*path, key) for key in a)
+        return next((d for p in inside if (d := _difference(a[p[-1]], b[p[-1]], p))), None)
+    if isinstance(a, list):
+        if len(a) != len(b):
+            return path
+        pairs = zip(a, b, strict=True)
+        return next((d for x, y in pairs if (d := _difference(x, y, path))), None)
+    return None if a == b or (isinstance(a, float) and isnan(a) and isnan(b)) else path

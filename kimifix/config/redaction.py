@@ -1,0 +1,52 @@
+"""A config with its secrets masked, fit to be shown, and the difference of two of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from kimifix.config.scan import Statement, members, statements
+from kimifix.secret import MASK, is_secret_path, redact
+
+
+def diff(before: str, after: str, name: str) -> str:
+    """Return a unified diff of two configs without context lines and without secrets."""
+    lines = difflib.unified_diff(
+        masked(before).splitlines(keepends=True),
+        masked(after).splitlines(keepends=True),
+        f"a/{name}",
+        f"b/{name}",
+        n=0,
+    )
+    return "".join(line if line.endswith("\n") else line + "\n" for line in lines)
+
+
+def masked(text: str) -> str:
+    """Return a valid TOML text with the value of every secret as ``***``.
+
+    A secret is told by its place, whatever its spelling, and by what is registered in
+    `kimifix.secret`. Empty values stay: "no key" is worth knowing.
+    """
+    pieces = []
+    position = 0
+    for start, end in _secret_values(text):
+        pieces += [text[position:start], f'"{MASK}"']
+        position = end
+    return redact("".join(pieces) + text[position:])
+
+
+def _secret_values(text: str) -> Iterator[tuple[int, int]]:
+    for statement in statements(text):
+        yield from _within(text, statement)
+
+
+def _within(text: str, statement: Statement) -> Iterator[tuple[int, int]]:
+    if statement.value is None:
+        return
+    start, end = statement.value
+    inside = members(text, statement)
+    if inside:
+        for member in inside:
+            yield from _within(text, member)
+    elif is_secret_path(statement.path) and text[start:end].strip("\"'[] "):
+        yield start, end
