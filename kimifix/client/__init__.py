@@ -1,0 +1,1 @@
+"""What we know of kimi-code on this machine."""

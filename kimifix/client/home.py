@@ -1,0 +1,86 @@
+"""Where kimi-code keeps its data on this machine; the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kimifix.errors import KimifixError
+from kimifix.secret import is_secret_name, register
+
+# `<home>/region`, written by the vendor's install scripts and read before the first
+# login, decides where a client without managed provider would sign in (0.38.0, 2.1.0).
+_REGION_BASES = {
+    "mainland-cn": "https://api.kimi.com/coding/v1",
+    "global": "https://api.kimi.ai/coding/v1",
+}
+DEFAULT_BASE_URL = _REGION_BASES["mainland-cn"]
+
+
+@dataclass(frozen=True)
+class Home:
+    """The client's data directory and where it was learned from.
+
+    ``source`` is `--home`, `KIMI_CODE_HOME`, `default` or `sandbox`.
+    """
+
+    path: Path
+    source: str
+
+    @property
+    def config(self) -> Path:
+        """The config, whether or not it exists."""
+        return self.path / "config.toml"
+
+    @property
+    def region_base_url(self) -> str:
+        """The base URL of the region that the install script noted, else the documented one."""
+        try:
+            region = (self.path / "region").read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return DEFAULT_BASE_URL
+        return _REGION_BASES.get(region, DEFAULT_BASE_URL)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment variables; values that are secret by name are registered as such."""
+    variables = dict(os.environ)
+    for name, value in variables.items():
+        if is_secret_name(name):
+            register(value)
+    return variables
+
+
+def user_home(env: Mapping[str, str]) -> Path:
+    """Return the user's home as Node sees it: `HOME`, on Windows `USERPROFILE`."""
+    value = env.get("USERPROFILE" if sys.platform == "win32" else "HOME")
+    if value:
+        return Path(value)
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise KimifixError(
+            "the user's home directory is not known", "set HOME, or pass --home DIR"
+        ) from None
+
+
+def find(option: Path | None, env: Mapping[str, str]) -> Home:
+    """Return the client's home: ``option``, else `KIMI_CODE_HOME`, else `~/.kimi-code`.
+
+    The folder need not exist. A relative `KIMI_CODE_HOME` counts from the working
+    directory, as in the client; an empty one counts as unset.
+    """
+    if option is not None:
+        return Home(_absolute(option, env), "--home")
+    if env.get("KIMI_CODE_HOME"):
+        return Home(_absolute(Path(env["KIMI_CODE_HOME"]), env), "KIMI_CODE_HOME")
+    return Home(user_home(env) / ".kimi-code", "default")
+
+
+def _absolute(path: Path, env: Mapping[str, str]) -> Path:
+    if path.parts[:1] == ("~",):
+        path = user_home(env).joinpath(*path.parts[1:])
+    return path.absolute()
