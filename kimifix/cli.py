@@ -1,0 +1,179 @@
+"""The command line: options in, one call, print, exit code. Nothing is decided here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from kimifix import __version__
+
+if TYPE_CHECKING:
+    from kimifix.output import Printer
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _common(command: _Command) -> _Command:
+    """Add the options that every command has."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+        click.option(
+            "--home",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="The client's home. [default: $KIMI_CODE_HOME, else ~/.kimi-code]",
+        ),
+    ):
+        command = option(command)
+    return click.version_option(__version__, message="%(version)s")(command)
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(__version__, message="%(version)s")
+def main() -> None:
+    """Get a locked-out kimi-code working again, exactly and reversibly.
+
+    Start with `kimifix doctor`: it says whether anything needs fixing at all.
+    """
+
+
+def _check_platform(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not value or any(not "!" <= character <= "~" for character in value):
+        raise click.BadParameter("must be printable ASCII without spaces")
+    return value
+
+
+@main.command("apply")
+@click.option(
+    "--route",
+    type=click.Choice(["header", "anthropic"]),
+    default="header",
+    show_default=True,
+    help="header: send another X-Msh-Platform. anthropic: the Anthropic-compatible surface, "
+    "identity unaltered.",
+)
+@click.option(
+    "--credential",
+    type=click.Choice(["auto", "login", "key"]),
+    default="auto",
+    show_default=True,
+    help="login: share the login there is. key: an API key of the Kimi Code console, from "
+    "--key-stdin, KIMIFIX_API_KEY or a hidden prompt. auto: login where it works, else key.",
+)
+@click.option("--key-stdin", is_flag=True, help="Read the API key from standard input.")
+@click.option(
+    "--platform",
+    default="kimi_cli",
+    show_default=True,
+    metavar="NAME",
+    callback=_check_platform,
+    help="What the header route sends as X-Msh-Platform.",
+)
+@click.option("--no-default", is_flag=True, help="Leave `default_model` and its kind alone.")
+@click.option("--dry-run", is_flag=True, help="Show the change and stop.")
+@click.option("--sandbox", is_flag=True, help="Do it all on a copy in a new folder.")
+@click.option("-y", "--yes", is_flag=True, help="Write without asking.")
+@_common
+def apply_command(
+    home: Path | None,
+    as_json: bool,
+    route: Any,
+    credential: Any,
+    key_stdin: bool,
+    platform: str,
+    no_default: bool,
+    dry_run: bool,
+    sandbox: bool,
+    yes: bool,
+) -> None:
+    """Write a provider of our own, its models and the default model into the config."""
+
+    def story(env: dict[str, str], printer: Printer) -> int:
+        from kimifix.apply import Request, apply
+        from kimifix.output import ApplyDialogue, print_apply
+        from kimifix.secret import Secret
+
+        request = Request(
+            home=home,
+            route=route,
+            credential=credential,
+            key=Secret(sys.stdin.read()) if key_stdin else None,
+            platform=platform,
+            move_default=not no_default,
+            dry_run=dry_run,
+            sandbox=sandbox,
+        )
+        outcome = apply(request, env, ApplyDialogue(printer, yes=yes))
+        print_apply(printer, outcome)
+        return int(outcome.status == "declined")
+
+    _run("apply", story, as_json=as_json)
+
+
+@main.command("revert")
+@click.option("--dry-run", is_flag=True, help="Show the change and stop.")
+@click.option("-y", "--yes", is_flag=True, help="Write without asking.")
+@_common
+def revert_command(home: Path | None, as_json: bool, dry_run: bool, yes: bool) -> None:
+    """Take back what `apply` wrote; everybody else's edits stay."""
+
+    def story(env: dict[str, str], printer: Printer) -> int:
+        from kimifix.output import RevertDialogue, print_revert
+        from kimifix.revert import revert
+
+        outcome = revert(home, env, RevertDialogue(printer, yes=yes), dry_run=dry_run)
+        print_revert(printer, outcome)
+        return int(outcome.status == "declined")
+
+    _run("revert", story, as_json=as_json)
+
+
+def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_json: bool) -> None:
+    """Carry out one command and end the process with its exit code."""
+    from kimifix.client.home import environment, user_home
+    from kimifix.errors import KimifixError
+    from kimifix.output import Printer
+
+    env = environment()
+    colour = False if env.get("NO_COLOR") else (True if env.get("FORCE_COLOR") else None)
+    try:
+        printer = Printer(command, as_json=as_json, home=user_home(env), colour=colour)
+    except KimifixError as error:
+        click.echo(f"error: {error.message}", err=True)
+        sys.exit(1)
+    try:
+        code = story(env, printer)
+    except KimifixError as error:
+        printer.error(error)
+        code = 1
+    except click.Abort:
+        printer.aside("interrupted, nothing written")
+        code = 130
+    sys.exit(code)
+
+
+def run() -> None:
+    """Run the command line; the entry point of the console script."""
+    try:
+        main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted, nothing written", err=True)
+        sys.exit(130)
+    except Exception as error:
+        from kimifix.crash import report
+
+        click.echo(report(error), err=True)
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    run()

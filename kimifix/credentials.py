@@ -1,0 +1,134 @@
+"""Which credential the own provider shall use, and what makes an API key plainly wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from kimifix.client import features
+from kimifix.client.features import Version
+from kimifix.config.routes import ApiKey, Credential, KeyVariable, Login
+from kimifix.errors import KimifixError
+from kimifix.secret import Secret
+
+Wanted = Literal["auto", "login", "key"]
+
+_CONSOLE = "the Kimi Code console (https://www.kimi.com/code/console)"
+_UPDATE = "update kimi-code (`npm install -g @moonshot-ai/kimi-code@latest`)"
+_USE_KEY = f"use an API key of {_CONSOLE}: --credential key"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Available:
+    """What there is to choose from.
+
+    ``signed_in`` is whether the config has a login to share and its token file exists.
+    ``key`` came by --key-stdin, ``key_in_env`` by KIMIFIX_API_KEY, ``own_key`` stands in
+    our provider already, and ``ask`` gets one from the user, or None. ``key_variable``
+    is the argument of --key-env.
+    """
+
+    version: Version | None
+    signed_in: bool
+    ask: Callable[[], Secret | None]
+    key: Secret | None = None
+    key_in_env: Secret | None = None
+    own_key: Secret | None = None
+    key_variable: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The credential to write, and what the user should know about it."""
+
+    credential: Credential
+    warnings: tuple[str, ...] = ()
+
+
+def choose(wanted: Wanted, available: Available) -> Choice:
+    """Return the credential for ``wanted``.
+
+    Raises ``KimifixError`` that names the ways out where there is none.
+    """
+    if available.key_variable is not None:
+        return _key_variable(available.key_variable, available.version)
+    if wanted == "key" or (wanted == "auto" and available.key):
+        return _key(available, "no API key was given")
+    obstacle = _obstacle(available)
+    if wanted == "login":
+        return _login(available, obstacle)
+    return _key(available, obstacle) if obstacle else Choice(Login())
+
+
+def _obstacle(available: Available) -> str | None:
+    """Return why the login cannot be shared with certainty, None where it can."""
+    version = available.version
+    if version is None:
+        return "the version of kimi-code is unknown, and old ones cannot share their login"
+    if not features.SHARED_LOGIN.works_in(version):
+        since = features.SHARED_LOGIN.since
+        return f"kimi-code {version} cannot share its login, only {since} and later can"
+    return None if available.signed_in else "kimi-code is not signed in"
+
+
+def _login(available: Available, obstacle: str | None) -> Choice:
+    if not available.signed_in:
+        raise KimifixError("kimi-code is not signed in", f"run `kimi login`, or {_USE_KEY}")
+    if obstacle is None:
+        return Choice(Login())
+    if available.version is not None:
+        raise KimifixError(obstacle, f"{_UPDATE}, or {_USE_KEY}")
+    return Choice(Login(), (f"{obstacle}: {features.SHARED_LOGIN.since} or later is needed",))
+
+
+def _key(available: Available, obstacle: str) -> Choice:
+    key = available.key or available.key_in_env or available.own_key or available.ask()
+    if key is None:
+        way_out = "run `kimi login`" if "signed in" in obstacle else _UPDATE
+        hint = "give it with --key-stdin, at the prompt, or in KIMIFIX_API_KEY"
+        if obstacle != "no API key was given":
+            hint = f"{way_out}, or {_USE_KEY}"
+        raise KimifixError(obstacle, hint)
+    value, warnings = checked_key(key)
+    return Choice(ApiKey(value), warnings)
+
+
+def _key_variable(name: str, version: Version | None) -> Choice:
+    if not _VARIABLE.fullmatch(name):
+        raise KimifixError(f"not the name of an environment variable: `{name}`")
+    if version is not None and not features.KEY_VARIABLE.works_in(version):
+        since = features.KEY_VARIABLE.since
+        raise KimifixError(
+            f"kimi-code {version} cannot read its API key from a variable, only {since} and later",
+            f"{_UPDATE}, or write the key into the config: --credential key",
+        )
+    warning = f"{name} must be set wherever kimi-code is started"
+    if version is None:
+        warning += f", which must be {features.KEY_VARIABLE.since} or later"
+    return Choice(KeyVariable(name), (warning,))
+
+
+def checked_key(key: Secret) -> tuple[str, tuple[str, ...]]:
+    """Return the key without white space around it, and warnings.
+
+    Raises ``KimifixError`` for what cannot be an API key. Keys of the console begin with
+    `sk-kimi-`, those of the pay-as-you-go Open Platform with `sk-` alone.
+    """
+    value = key.reveal().strip()
+    if not value:
+        raise KimifixError("the API key is empty", f"copy one from {_CONSOLE}")
+    if not re.fullmatch(r"[!-~]+", value):
+        raise KimifixError(
+            "the API key holds white space, a control character or a non-ASCII character",
+            f"copy it again from {_CONSOLE}",
+        )
+    Secret(value)
+    if value.startswith("sk-kimi-"):
+        return value, ()
+    return value, (
+        "this does not look like a key of the Kimi Code console (sk-kimi-…): "
+        "a key of the Open Platform does not work with a coding plan",
+    )

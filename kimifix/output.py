@@ -1,0 +1,268 @@
+"""The only printer: text and JSON, redacted; and the only one who asks the user."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kimifix.errors import ConfigError, KimifixError
+from kimifix.secret import Secret, redact
+
+if TYPE_CHECKING:
+    from kimifix import apply, revert
+    from kimifix.config.patch import Moved
+
+_JSON_VERSION = 1
+_DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+
+
+class Printer:
+    """Writes the report to stdout and everything else to stderr, as text or as JSON.
+
+    ``home`` is the user's home, which text shows as `~`. ``colour`` is None for "on a
+    terminal", and False where `NO_COLOR` forbids it.
+    """
+
+    def __init__(self, command: str, *, as_json: bool, home: Path, colour: bool | None) -> None:
+        self.command = command
+        self.as_json = as_json
+        self._home = home
+        self._colour = colour
+
+    def text(self, line: str = "", *, colour: str | None = None, bold: bool = False) -> None:
+        """Print one line of the report."""
+        self._echo(self._shown(line), colour=colour, bold=bold)
+
+    def aside(self, line: str) -> None:
+        """Print one line that is not part of the report, to stderr."""
+        self._echo(self._shown(line), err=True)
+
+    def json(self, fields: Mapping[str, Any]) -> None:
+        """Print the one JSON object of this run."""
+        data = {"version": _JSON_VERSION, "command": self.command, **fields}
+        text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+        self._echo(redact_json(text))
+
+    def diff(self, diff: str) -> None:
+        """Print a unified diff."""
+        for line in diff.splitlines():
+            self._echo(redact(line), colour=_DIFF_COLOURS.get(line[:1]))
+
+    def warnings(self, warnings: tuple[str, ...]) -> None:
+        """Print warnings to stderr."""
+        for warning in warnings:
+            self._label("warning", "yellow", warning)
+
+    def error(self, error: KimifixError) -> None:
+        """Say what was refused or failed and what to do: to stderr, and as JSON if asked for."""
+        if self.as_json:
+            fields: dict[str, Any] = {"message": error.message, "hint": error.hint}
+            if isinstance(error, ConfigError):
+                fields |= {"path": error.path, "line": error.line, "column": error.column}
+            self.json({"error": fields})
+        self._label("error", "red", error.message)
+        if error.hint:
+            self._label("hint", "cyan", error.hint)
+
+    def _label(self, word: str, colour: str, text: str) -> None:
+        head = click.style(f"{word}:", fg=colour, bold=True)
+        self._echo(f"{head} {self._shown(text)}", err=True)
+
+    def _shown(self, text: str) -> str:
+        return redact(abbreviated(text, self._home))
+
+    def _echo(
+        self, text: str, *, err: bool = False, colour: str | None = None, bold: bool = False
+    ) -> None:
+        stream = sys.stderr if err else sys.stdout
+        encoding = stream.encoding or "utf-8"
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+        if colour or bold:
+            text = click.style(text, fg=colour, bold=bold)
+        click.echo(text, err=err, color=self._colour)
+
+
+class ApplyDialogue:
+    """Shows a proposal of `apply`, asks for consent and for an API key."""
+
+    def __init__(self, printer: Printer, *, yes: bool) -> None:
+        self._printer = printer
+        self._yes = yes
+
+    def propose(self, proposal: apply.Proposal) -> None:
+        """Print client, config, route, diff and policy notice."""
+        printer = self._printer
+        if not printer.as_json:
+            _facts(printer, proposal)
+            printer.text()
+            printer.diff(proposal.diff)
+        printer.warnings(proposal.warnings)
+        if proposal.notice:
+            for line in proposal.notice.splitlines():
+                printer.aside(f"notice: {line}")
+
+    def confirm(self) -> bool:
+        """Ask whether to write, unless --yes has said so."""
+        return self._yes or _confirm("Write this change?")
+
+    def ask_key(self) -> Secret | None:
+        """Ask for an API key on the terminal, without showing it."""
+        if not _has_terminal():
+            return None
+        value = click.prompt(
+            "API key of the Kimi Code console (not shown)",
+            hide_input=True,
+            default="",
+            show_default=False,
+            err=True,
+        )
+        return Secret(value)
+
+    def progress(self, text: str) -> None:
+        """Say what is being waited for, on stderr."""
+        self._printer.aside(text)
+
+
+class RevertDialogue:
+    """Shows a proposal of `revert` and asks for consent."""
+
+    def __init__(self, printer: Printer, *, yes: bool) -> None:
+        self._printer = printer
+        self._yes = yes
+
+    def propose(self, proposal: revert.Proposal) -> None:
+        """Print the diff, and what stays because somebody else has changed it."""
+        printer = self._printer
+        if not printer.as_json:
+            printer.text(f"config   {proposal.config}")
+            printer.text()
+            printer.diff(proposal.diff)
+        printer.warnings(proposal.warnings)
+
+    def confirm(self) -> bool:
+        """Ask whether to write, unless --yes has said so."""
+        return self._yes or _confirm("Take this change back?")
+
+    def progress(self, text: str) -> None:
+        """Say what is being waited for, on stderr."""
+        self._printer.aside(text)
+
+
+def print_apply(printer: Printer, outcome: apply.Outcome) -> None:
+    """Print what `apply` has come to."""
+    proposal = outcome.proposal
+    if printer.as_json:
+        printer.json(
+            {
+                "status": outcome.status,
+                "config": proposal.config,
+                "client": proposal.client,
+                "route": proposal.route,
+                "platform": proposal.platform,
+                "credential": proposal.credential,
+                "base_url": proposal.base_url,
+                "added": proposal.added,
+                "moved": [_moved_json(moved) for moved in proposal.moved],
+                "diff": proposal.diff if outcome.status != "unchanged" else "",
+                "notice": proposal.notice,
+                "warnings": proposal.warnings,
+                "next": outcome.next_steps,
+                "backup": outcome.backup,
+                "sandbox": outcome.sandbox,
+            }
+        )
+        return
+    match outcome.status:
+        case "unchanged":
+            printer.warnings(proposal.warnings)
+            printer.text(f"already applied, nothing written: {proposal.config}")
+        case "dry-run":
+            printer.text(f"dry run, nothing written: {proposal.config}")
+        case "declined":
+            printer.text(f"nothing written: {proposal.config}")
+        case "applied":
+            printer.text()
+            printer.text(f"applied: {proposal.config}", colour="green", bold=True)
+            if outcome.backup:
+                printer.text(f"backup:  {outcome.backup}")
+            for step in outcome.next_steps:
+                printer.text(f"next:    {step}")
+    if outcome.sandbox:
+        printer.text(f"sandbox: {outcome.sandbox} (your own config was not touched)")
+        printer.text(f"next:    kimifix revert --home {outcome.sandbox}")
+
+
+def print_revert(printer: Printer, outcome: revert.Outcome) -> None:
+    """Print what `revert` has come to."""
+    proposal = outcome.proposal
+    if printer.as_json:
+        fields = {} if proposal is None else asdict(proposal)
+        printer.json(
+            {"status": outcome.status, "config": outcome.config, "note": outcome.note} | fields
+        )
+        return
+    match outcome.status:
+        case "nothing":
+            printer.text(f"nothing to revert: {outcome.note or outcome.config}")
+        case "dry-run":
+            printer.text(f"dry run, nothing written: {outcome.config}")
+        case "declined":
+            printer.text(f"nothing written: {outcome.config}")
+        case "reverted":
+            how = (
+                "byte for byte as before" if proposal and proposal.exact else "our entries are out"
+            )
+            printer.text()
+            printer.text(f"reverted, {how}: {outcome.config}", colour="green", bold=True)
+    if proposal is not None:
+        for path in proposal.restored if not proposal.exact else ():
+            printer.text(f"put back: {path}")
+        for path in proposal.left:
+            printer.text(f"left as it is, somebody else has changed it since: {path}")
+
+
+def abbreviated(text: str, home: Path) -> str:
+    """Return ``text`` with the user's home as `~`, since output gets posted publicly."""
+    prefix = str(home)
+    if len(prefix) <= 1:
+        return text
+    for separator in (os.sep, "`", "'", '"', ")", " ", ":", ","):
+        text = text.replace(prefix + separator, "~" + separator)
+    return text.removesuffix(prefix) + "~" if text.endswith(prefix) else text
+
+
+def redact_json(text: str) -> str:
+    """Redact a JSON text, in which secrets stand escaped."""
+    return redact(text)
+
+
+def _facts(printer: Printer, proposal: apply.Proposal) -> None:
+    identity = f"X-Msh-Platform: {proposal.platform}" if proposal.platform else "identity unaltered"
+    printer.text(f"client   kimi-code {proposal.client or 'not found'}")
+    printer.text(f"config   {proposal.config}")
+    printer.text(f"route    {proposal.route} ({identity})")
+    printer.text(f"server   {proposal.base_url}")
+    printer.text(f"login    {proposal.credential}")
+
+
+def _moved_json(moved: Moved) -> dict[str, Any]:
+    return {"path": ".".join(moved.path), "from": moved.old, "to": moved.new}
+
+
+def _confirm(question: str) -> bool:
+    if not _has_terminal():
+        raise KimifixError(
+            "nobody there to confirm the change: no terminal", "pass --yes to write without asking"
+        )
+    return click.confirm(question, default=False, err=True)
+
+
+def _has_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()

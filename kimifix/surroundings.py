@@ -1,0 +1,76 @@
+"""What `apply` and `revert` look at before they decide: home, client, running copies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kimifix.client import features, home, installs, processes
+from kimifix.client.features import Version
+from kimifix.client.home import Home
+from kimifix.client.installs import Install
+from kimifix.config import storage
+from kimifix.errors import KimifixError
+
+# A client that waits for its model list writes within a second of the answer, and
+# gives up on the list after at most this long (measured, 0.38.0 and 2.1.0).
+WATCH_SECONDS = 10.0
+_WATCH_PAUSE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The client's home, the copy of the client in use, and those that run on that home.
+
+    ``version`` is that of ``install``, None where there is none or it is unknown.
+    """
+
+    home: Home
+    install: Install | None
+    version: Version | None
+    running: processes.Running
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know about the client before anything is written."""
+        found = []
+        if self.install is None:
+            found.append("no copy of kimi-code was found, so its version is unknown")
+        elif self.version is None:
+            version = f": `{self.install.version}`" if self.install.version else ""
+            found.append(f"the version of kimi-code could not be told{version}")
+        if self.running.pids:
+            pids = ", ".join(map(str, self.running.pids))
+            found.append(
+                f"kimi-code is running (process {pids}) and may undo a change of its config: "
+                "better quit it first"
+            )
+        return found
+
+
+def observe(option: Path | None, env: Mapping[str, str]) -> Surroundings:
+    """Return the surroundings; raises ``KimifixError`` when the home is no folder."""
+    place = home.find(option, env)
+    if place.path.exists() and not place.path.is_dir():
+        raise KimifixError(
+            f"the home of kimi-code is not a folder: `{place.path}`",
+            "see --home and KIMI_CODE_HOME",
+        )
+    install = installs.client_in_use(installs.find(env, place))
+    version = features.parse_version(install.version) if install else None
+    return Surroundings(place, install, version, processes.running(place.path))
+
+
+def stays(
+    config: Path, holds: Callable[[bytes | None], bool], seconds: float = WATCH_SECONDS
+) -> bool:
+    """Watch ``config`` for ``seconds`` and tell whether ``holds`` was true of it all along."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if not holds(storage.read(config).content):
+            return False
+        if time.monotonic() >= deadline:
+            return True
+        time.sleep(_WATCH_PAUSE_SECONDS)
