@@ -1,0 +1,54 @@
+"""Runs `kimifix` as users do: a process with an exit code, stdout and stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The JSON object on stdout."""
+        data = json.loads(self.out)
+        assert isinstance(data, dict)
+        return data
+
+
+class Kimifix:
+    """A callable: ``kimifix("apply", "--yes")`` runs the command and returns its result."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state" / "kimifix"
+        self._folder = folder
+
+    def __call__(
+        self,
+        *arguments: str | Path,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Result:
+        """Run the command in the environment of the test plus ``env``."""
+        done = subprocess.run(
+            [sys.executable, "-m", "kimifix", *map(str, arguments)],
+            input="" if stdin is None else stdin,
+            capture_output=True,
+            encoding="utf-8",
+            env={**os.environ, **(env or {})},
+            timeout=120,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,62 @@
+"""Configs as the client writes them, and installs and logins as it leaves them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from kimifix.config.sample import SAMPLE
+
+FAR_FUTURE = 4_102_444_800  # 2100-01-01 in Unix seconds
+
+LOGGED_IN = SAMPLE
+
+
+def write_config(home: Path, text: str = LOGGED_IN, mode: int = 0o644) -> Path:
+    """Write the config of ``home`` and return its path."""
+    path = home / "config.toml"
+    path.write_bytes(text.encode())
+    path.chmod(mode)
+    return path
+
+
+def sign_in(
+    home: Path,
+    token: str = "token-of-the-login",
+    expires_at: float = FAR_FUTURE,
+    slot: str = "kimi-code",
+) -> Path:
+    """Leave the credentials file of a login in ``home``."""
+    folder = home / "credentials"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{slot}.json"
+    path.write_text(
+        json.dumps(
+            {
+                "access_token": token,
+                "refresh_token": "refresh-token-of-the-login",
+                "expires_at": expires_at,
+                "scope": "kimi-code",
+                "token_type": "Bearer",
+                "expires_in": 3600,
+            }
+        )
+    )
+    path.chmod(0o600)
+    return path
+
+
+def install_client(folder: Path, version: str = "2.1.0") -> Path:
+    """Lay out kimi-code as npm does, without Node, and return the folder for PATH."""
+    package = folder / "lib" / "node_modules" / "@moonshot-ai" / "kimi-code"
+    (package / "dist").mkdir(parents=True)
+    (package / "package.json").write_text(
+        json.dumps({"name": "@moonshot-ai/kimi-code", "version": version})
+    )
+    main = package / "dist" / "main.mjs"
+    main.write_text("#!/usr/bin/env node\n")
+    main.chmod(0o755)
+    programs = folder / "bin"
+    programs.mkdir()
+    (programs / "kimi").symlink_to(main)
+    return programs
