@@ -132,8 +132,8 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue) -> Outco
             last = error
             continue
         _look_again(surroundings, dialogue)
-        backup = draft.backup_path
-        return Outcome("applied", proposal, tuple(_next_steps(draft.patched.data)), backup, sandbox)
+        steps = _next_steps(draft.patched.data, surroundings)
+        return Outcome("applied", proposal, tuple(steps), draft.backup_path, sandbox)
     raise last
 
 
@@ -205,7 +205,7 @@ def _draft(
     own_key = providers(document.data).get(OWN, {}).get("api_key")
     available = credentials.Available(
         surroundings.version,
-        _is_signed_in(surroundings, base, env),
+        _no_login(surroundings, snapshot, base, env),
         ask=ask_key,
         key=request.key,
         key_in_env=Secret(env["KIMIFIX_API_KEY"]) if "KIMIFIX_API_KEY" in env else None,
@@ -261,11 +261,21 @@ def _without_ours(
     return base, base.encode(base.text)
 
 
-def _is_signed_in(surroundings: Surroundings, base: Document, env: Mapping[str, str]) -> bool:
+def _no_login(
+    surroundings: Surroundings, snapshot: Snapshot, base: Document, env: Mapping[str, str]
+) -> str | None:
+    """Return why there is no login that an own provider could share, None where there is one."""
+    if snapshot.content is None:
+        return f"kimi-code has no config yet: `{snapshot.path}`"
     slot = login.slot_of(providers(base.data).get(MANAGED, {}), env, managed=True)
     if slot is None:
-        return False
-    return surroundings.home.source == "sandbox" or login.read(surroundings.home, slot).present
+        return f"the config has no managed provider with a login: `{snapshot.path}`"
+    if surroundings.home.source == "sandbox":
+        return None
+    found = login.read(surroundings.home, slot)
+    if found.present:
+        return None
+    return f"kimi-code is not signed in, {found.problem or 'there is no file'}: `{found.path}`"
 
 
 def _plan(
@@ -369,7 +379,7 @@ def _has_ours(content: bytes | None, path: Path) -> bool:
         return True  # half a write of somebody else; the next look will tell
 
 
-def _next_steps(data: dict[str, Any]) -> list[str]:
+def _next_steps(data: dict[str, Any], surroundings: Surroundings) -> list[str]:
     aliases = [path[1] for path in own_entries(data) if path[0] == "models"]
     default = data.get("default_model")
     steps = []
@@ -384,6 +394,8 @@ def _next_steps(data: dict[str, Any]) -> list[str]:
         "`/usage` shows no plan block meanwhile; web search and fetch go by headers of their own",
         "take it all back: kimifix revert",
     ]
+    if surroundings.running.pids:
+        steps.insert(1, "then see that the change is still there: kimifix doctor")
     return steps
 
 

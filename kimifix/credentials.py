@@ -25,14 +25,14 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class Available:
     """What there is to choose from.
 
-    ``signed_in`` is whether the config has a login to share and its token file exists.
+    ``no_login`` says why there is no login to share, None where there is one.
     ``key`` came by --key-stdin, ``key_in_env`` by KIMIFIX_API_KEY, ``own_key`` stands in
     our provider already, and ``ask`` gets one from the user, or None. ``key_variable``
     is the argument of --key-env.
     """
 
     version: Version | None
-    signed_in: bool
+    no_login: str | None
     ask: Callable[[], Secret | None]
     key: Secret | None = None
     key_in_env: Secret | None = None
@@ -56,7 +56,7 @@ def choose(wanted: Wanted, available: Available) -> Choice:
     if available.key_variable is not None:
         return _key_variable(available.key_variable, available.version)
     if wanted == "key" or (wanted == "auto" and available.key):
-        return _key(available, "no API key was given")
+        return _key(available, None)
     obstacle = _obstacle(available)
     if wanted == "login":
         return _login(available, obstacle)
@@ -71,12 +71,12 @@ def _obstacle(available: Available) -> str | None:
     if not features.SHARED_LOGIN.works_in(version):
         since = features.SHARED_LOGIN.since
         return f"kimi-code {version} cannot share its login, only {since} and later can"
-    return None if available.signed_in else "kimi-code is not signed in"
+    return available.no_login
 
 
 def _login(available: Available, obstacle: str | None) -> Choice:
-    if not available.signed_in:
-        raise KimifixError("kimi-code is not signed in", f"run `kimi login`, or {_USE_KEY}")
+    if available.no_login:
+        raise KimifixError(available.no_login, f"run `kimi login`, or {_USE_KEY}")
     if obstacle is None:
         return Choice(Login())
     if available.version is not None:
@@ -84,16 +84,18 @@ def _login(available: Available, obstacle: str | None) -> Choice:
     return Choice(Login(), (f"{obstacle}: {features.SHARED_LOGIN.since} or later is needed",))
 
 
-def _key(available: Available, obstacle: str) -> Choice:
+def _key(available: Available, obstacle: str | None) -> Choice:
+    """Return the user's key; ``obstacle`` is why the login does not serve, if it was wanted."""
     key = available.key or available.key_in_env or available.own_key or available.ask()
-    if key is None:
-        way_out = "run `kimi login`" if "signed in" in obstacle else _UPDATE
-        hint = "give it with --key-stdin, at the prompt, or in KIMIFIX_API_KEY"
-        if obstacle != "no API key was given":
-            hint = f"{way_out}, or {_USE_KEY}"
-        raise KimifixError(obstacle, hint)
-    value, warnings = checked_key(key)
-    return Choice(ApiKey(value), warnings)
+    if key is not None:
+        value, warnings = checked_key(key)
+        return Choice(ApiKey(value), warnings)
+    if obstacle is None:
+        raise KimifixError(
+            "no API key was given", "pass it by --key-stdin, at the prompt, or in KIMIFIX_API_KEY"
+        )
+    way_out = "run `kimi login`" if obstacle == available.no_login else _UPDATE
+    raise KimifixError(obstacle, f"{way_out}, or {_USE_KEY}")
 
 
 def _key_variable(name: str, version: Version | None) -> Choice:

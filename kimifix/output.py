@@ -141,7 +141,7 @@ class RevertDialogue:
         """Print the diff, and what stays because somebody else has changed it."""
         printer = self._printer
         if not printer.as_json:
-            printer.text(f"config   {proposal.config}")
+            printer.text(f"{'config':11}{proposal.config}")
             printer.text()
             printer.diff(proposal.diff)
         printer.warnings(proposal.warnings)
@@ -245,11 +245,14 @@ def redact_json(text: str) -> str:
 
 def _facts(printer: Printer, proposal: apply.Proposal) -> None:
     identity = f"X-Msh-Platform: {proposal.platform}" if proposal.platform else "identity unaltered"
-    printer.text(f"client   kimi-code {proposal.client or 'not found'}")
-    printer.text(f"config   {proposal.config}")
-    printer.text(f"route    {proposal.route} ({identity})")
-    printer.text(f"server   {proposal.base_url}")
-    printer.text(f"login    {proposal.credential}")
+    for name, value in (
+        ("client", f"kimi-code {proposal.client or 'not found'}"),
+        ("config", proposal.config),
+        ("server", proposal.base_url),
+        ("route", f"{proposal.route} ({identity})"),
+        ("credential", proposal.credential),
+    ):
+        printer.text(f"{name:11}{value}")
 
 
 def _moved_json(moved: Moved) -> dict[str, Any]:

@@ -68,17 +68,17 @@ def read(home: Home, slot: str) -> Login:
     name = slot.removeprefix("oauth/")
     path = home.path / "credentials" / f"{name}.json"
     if "/" in name or "\\" in name or name.startswith("."):
-        return Login(slot, path, problem="the name of the slot is no file name")
+        return Login(slot, path, problem="the slot is no file name")
     try:
         data = json.loads(path.read_bytes())
     except FileNotFoundError:
         return Login(slot, path)
     except OSError as error:
-        return Login(slot, path, problem=f"cannot be read: {error.strerror or error}")
+        return Login(slot, path, problem=f"it cannot be read, {error.strerror or error}")
     except ValueError:
-        return Login(slot, path, problem="is not valid JSON")
+        return Login(slot, path, problem="it is not valid JSON")
     if not isinstance(data, dict):
-        return Login(slot, path, problem="is not a JSON object")
+        return Login(slot, path, problem="it is not a JSON object")
     token, refresh = data.get("access_token"), data.get("refresh_token")
     expires = data.get("expires_at")
     if isinstance(refresh, str):
@@ -89,5 +89,5 @@ def read(home: Home, slot: str) -> Login:
         Secret(token) if isinstance(token, str) and token else None,
         float(expires) if isinstance(expires, int | float) else None,
         bool(refresh),
-        None if isinstance(token, str) else "holds no access token",
+        None if isinstance(token, str) else "it holds no access token",
     )

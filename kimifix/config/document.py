@@ -13,6 +13,7 @@ from kimifix.errors import ConfigError
 MANAGED = "managed:kimi-code"
 OWN = "kimifix"
 
+_NOT_A_TABLE = "kimi-code cannot use it either: mend it, then run kimifix again"
 _BOM = "\ufeff"
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
@@ -142,10 +143,10 @@ def served_by(data: dict[str, Any], provider: str) -> dict[str, dict[str, Any]]:
 def _require_tables(data: dict[str, Any], section: str, path: Path) -> None:
     entries = data.get(section, {})
     if not isinstance(entries, dict):
-        raise ConfigError(path, f"`{section}` is not a table", "see the kimi-code documentation")
+        raise ConfigError(path, f"`{section}` is not a table", _NOT_A_TABLE)
     for name, entry in entries.items():
         if not isinstance(entry, dict):
-            raise ConfigError(path, f"`{section}.{name}` is not a table")
+            raise ConfigError(path, f"`{section}.{name}` is not a table", _NOT_A_TABLE)
 
 
 def _invalid(path: Path, reason: str, text: str) -> ConfigError:

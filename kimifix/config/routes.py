@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kimifix.config.document import MANAGED, OWN, alias_references, providers, served_by
+from kimifix.config.document import (
+    MANAGED,
+    OWN,
+    alias_references,
+    models,
+    providers,
+    served_by,
+)
 from kimifix.config.patch import Change
 from kimifix.config.scan import KeyPath
 from kimifix.errors import KimifixError
@@ -123,6 +130,64 @@ def route_of(data: dict[str, Any]) -> Route | None:
     aliases = served_by(data, OWN).values()
     by_protocol = any(model.get("protocol") == "anthropic" for model in aliases)
     return "anthropic" if by_protocol and not platform_of(provider) else "header"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How our entries differ from what `apply` would write now; all empty when they do not.
+
+    ``missing`` and ``outdated`` are aliases of ours; ``provider`` tells whether the own
+    provider no longer fits the managed one.
+    """
+
+    missing: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
+    provider: bool = False
+
+
+def drift(data: dict[str, Any]) -> Drift:
+    """Compare our entries in ``data`` with the managed ones that they stand in for."""
+    plan = _plan_of(data)
+    managed = served_by(data, MANAGED)
+    if plan is None or not managed:
+        return Drift()
+    twins = _twins(data, plan).entries
+    present = models(data)
+    return Drift(
+        tuple(alias for alias in twins if alias not in present),
+        tuple(alias for alias, twin in twins.items() if present.get(alias, twin) != twin),
+        _outdated_provider(data, plan),
+    )
+
+
+def _plan_of(data: dict[str, Any]) -> Plan | None:
+    """Return the plan that would write our entries as they are, None without own provider."""
+    route = route_of(data)
+    if route is None:
+        return None
+    own = providers(data)[OWN]
+    credential: Credential = Login()
+    if own.get("api_key_env"):
+        credential = KeyVariable(own["api_key_env"])
+    elif own.get("api_key"):
+        credential = ApiKey(own["api_key"])
+    return Plan(route, credential, platform_of(own) or "", own.get("base_url", ""))
+
+
+def _outdated_provider(data: dict[str, Any], plan: Plan) -> bool:
+    own, managed = providers(data)[OWN], providers(data).get(MANAGED, {})
+    base_url = managed.get("base_url") or own.get("base_url", "")
+    if own.get("type") == "anthropic":
+        base_url = anthropic_base(base_url)
+    if isinstance(plan.credential, Login) and own.get("oauth") != managed.get("oauth"):
+        return True
+    return bool(own.get("base_url") != base_url)
+
+
+def credential_of(data: dict[str, Any]) -> Credential | None:
+    """Return the credential that our provider uses, None where there is no provider of ours."""
+    plan = _plan_of(data)
+    return plan.credential if plan else None
 
 
 def platform_of(provider: Mapping[str, Any]) -> str | None:

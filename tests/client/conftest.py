@@ -1,0 +1,46 @@
+"""What the tests of the real client share: the server, one login a version, a machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.clients import client
+from support.command import Kimifix
+from support.kimi_server import KimiServer
+from support.machine import Machine
+
+VERSIONS = os.environ.get("KIMIFIX_TEST_VERSIONS", "0.20.0,0.25.0,0.38.0,2.1.0").split(",")
+
+
+@pytest.fixture(scope="session")
+def _server() -> Iterator[KimiServer]:
+    with KimiServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(_server: KimiServer) -> KimiServer:
+    """The server of the session without a memory of other tests."""
+    _server.reset()
+    return _server
+
+
+@pytest.fixture(scope="session")
+def _logins(
+    _server: KimiServer, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Return a function that gives the home which `kimi login` of a version has left."""
+    made: dict[str, Path] = {}
+
+    def login(version: str) -> Path:
+        if version not in made:
+            machine = Machine(client(version), _server, tmp_path_factory.mktemp("login"))
+            turn = machine.kimi("login", login=True)
+            assert turn.code == 0, turn
+            made[version] = machine.home
+        return made[version]
+
+    return login
