@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import kimifix
 from kimifix import credentials
@@ -22,9 +22,10 @@ from kimifix.config.routes import ApiKey, Credential, Plan, Route
 from kimifix.config.sample import SAMPLE
 from kimifix.config.storage import Snapshot, Store
 from kimifix.credentials import Wanted
+from kimifix.dialogue import Dialogue
 from kimifix.errors import ChangedMeanwhileError, KimifixError
 from kimifix.secret import Secret, register, secrets_in
-from kimifix.surroundings import Surroundings, observe, stays
+from kimifix.surroundings import Surroundings, look_again, observe
 
 DEFAULT_PLATFORM = "kimi_cli"
 
@@ -84,24 +85,7 @@ class Outcome:
     sandbox: Path | None = None
 
 
-class Dialogue(Protocol):
-    """The user's side of `apply`."""
-
-    def propose(self, proposal: Proposal) -> None:
-        """Show what would be written."""
-
-    def confirm(self) -> bool:
-        """Ask whether to write it; raises ``KimifixError`` where nobody can be asked."""
-        ...
-
-    def ask_key(self) -> Secret | None:
-        """Ask for an API key without showing it; None where nobody can be asked."""
-
-    def progress(self, text: str) -> None:
-        """Say what is being waited for."""
-
-
-def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue) -> Outcome:
+def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]) -> Outcome:
     """Write our provider, aliases and default into the config, unless they are there.
 
     Raises ``KimifixError`` when that is refused or fails; the config is then as it was.
@@ -131,7 +115,7 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue) -> Outco
         except ChangedMeanwhileError as error:
             last = error
             continue
-        _look_again(surroundings, dialogue)
+        look_again(surroundings, dialogue.progress, patched=True)
         steps = _next_steps(draft.patched.data, surroundings)
         return Outcome("applied", proposal, tuple(steps), draft.backup_path, sandbox)
     raise last
@@ -357,26 +341,6 @@ def _wording(proposal: Proposal) -> tuple[Any, ...]:
     """Return what the user agreed to, apart from where in the file it lands."""
     changed = [line for line in proposal.diff.splitlines() if not line.startswith("@@")]
     return (proposal.route, proposal.platform, proposal.credential, proposal.warnings, changed)
-
-
-def _look_again(surroundings: Surroundings, dialogue: Dialogue) -> None:
-    """Wait until it is clear that a running client leaves the change alone."""
-    if not surroundings.running.pids:
-        return
-    dialogue.progress("kimi-code is running: looking for a while whether it undoes the change")
-    place = surroundings.home.config
-    if not stays(place, lambda content: _has_ours(content, place)):
-        raise KimifixError(
-            f"a running kimi-code has erased the change: `{place}`",
-            "quit every running kimi-code, then run `kimifix apply` again",
-        )
-
-
-def _has_ours(content: bytes | None, path: Path) -> bool:
-    try:
-        return bool(own_entries(parse(content or b"", path).data))
-    except KimifixError:
-        return True  # half a write of somebody else; the next look will tell
 
 
 def _next_steps(data: dict[str, Any], surroundings: Surroundings) -> list[str]:

@@ -68,6 +68,12 @@ def _check_platform(_: click.Context, __: click.Parameter, value: str) -> str:
 )
 @click.option("--key-stdin", is_flag=True, help="Read the API key from standard input.")
 @click.option(
+    "--key-env",
+    "key_variable",
+    metavar="NAME",
+    help="Have kimi-code 2.0.1 or later read the API key from this environment variable.",
+)
+@click.option(
     "--platform",
     default="kimi_cli",
     show_default=True,
@@ -86,6 +92,7 @@ def apply_command(
     route: Any,
     credential: Any,
     key_stdin: bool,
+    key_variable: str | None,
     platform: str,
     no_default: bool,
     dry_run: bool,
@@ -93,10 +100,12 @@ def apply_command(
     yes: bool,
 ) -> None:
     """Write a provider of our own, its models and the default model into the config."""
+    if key_variable is not None and (key_stdin or credential == "login"):
+        raise click.UsageError("--key-env goes with neither --key-stdin nor --credential login")
 
     def story(env: dict[str, str], printer: Printer) -> int:
         from kimifix.apply import Request, apply
-        from kimifix.output import ApplyDialogue, print_apply
+        from kimifix.output import TerminalDialogue, print_apply, show_apply
         from kimifix.secret import Secret
 
         request = Request(
@@ -104,12 +113,14 @@ def apply_command(
             route=route,
             credential=credential,
             key=Secret(sys.stdin.read()) if key_stdin else None,
+            key_variable=key_variable,
             platform=platform,
             move_default=not no_default,
             dry_run=dry_run,
             sandbox=sandbox,
         )
-        outcome = apply(request, env, ApplyDialogue(printer, yes=yes))
+        dialogue = TerminalDialogue(printer, show_apply, "Write this change?", yes=yes)
+        outcome = apply(request, env, dialogue)
         print_apply(printer, outcome)
         return int(outcome.status == "declined")
 
@@ -124,10 +135,11 @@ def revert_command(home: Path | None, as_json: bool, dry_run: bool, yes: bool) -
     """Take back what `apply` wrote; everybody else's edits stay."""
 
     def story(env: dict[str, str], printer: Printer) -> int:
-        from kimifix.output import RevertDialogue, print_revert
+        from kimifix.output import TerminalDialogue, print_revert, show_revert
         from kimifix.revert import revert
 
-        outcome = revert(home, env, RevertDialogue(printer, yes=yes), dry_run=dry_run)
+        dialogue = TerminalDialogue(printer, show_revert, "Take this change back?", yes=yes)
+        outcome = revert(home, env, dialogue, dry_run=dry_run)
         print_revert(printer, outcome)
         return int(outcome.status == "declined")
 

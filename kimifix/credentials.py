@@ -12,11 +12,12 @@ from kimifix.client.features import Version
 from kimifix.config.routes import ApiKey, Credential, KeyVariable, Login
 from kimifix.errors import KimifixError
 from kimifix.secret import Secret
+from kimifix.words import UPDATE
 
 Wanted = Literal["auto", "login", "key"]
 
 _CONSOLE = "the Kimi Code console (https://www.kimi.com/code/console)"
-_UPDATE = "update kimi-code (`npm install -g @moonshot-ai/kimi-code@latest`)"
+
 _USE_KEY = f"use an API key of {_CONSOLE}: --credential key"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -80,7 +81,7 @@ def _login(available: Available, obstacle: str | None) -> Choice:
     if obstacle is None:
         return Choice(Login())
     if available.version is not None:
-        raise KimifixError(obstacle, f"{_UPDATE}, or {_USE_KEY}")
+        raise KimifixError(obstacle, f"{UPDATE}, or {_USE_KEY}")
     return Choice(Login(), (f"{obstacle}: {features.SHARED_LOGIN.since} or later is needed",))
 
 
@@ -94,7 +95,7 @@ def _key(available: Available, obstacle: str | None) -> Choice:
         raise KimifixError(
             "no API key was given", "pass it by --key-stdin, at the prompt, or in KIMIFIX_API_KEY"
         )
-    way_out = "run `kimi login`" if obstacle == available.no_login else _UPDATE
+    way_out = "run `kimi login`" if obstacle == available.no_login else UPDATE
     raise KimifixError(obstacle, f"{way_out}, or {_USE_KEY}")
 
 
@@ -105,7 +106,7 @@ def _key_variable(name: str, version: Version | None) -> Choice:
         since = features.KEY_VARIABLE.since
         raise KimifixError(
             f"kimi-code {version} cannot read its API key from a variable, only {since} and later",
-            f"{_UPDATE}, or write the key into the config: --credential key",
+            f"{UPDATE}, or write the key into the config: --credential key",
         )
     warning = f"{name} must be set wherever kimi-code is started"
     if version is None:

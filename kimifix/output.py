@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
@@ -18,6 +18,8 @@ from kimifix.secret import Secret, redact
 if TYPE_CHECKING:
     from kimifix import apply, revert
     from kimifix.config.patch import Moved
+
+Proposal = TypeVar("Proposal")
 
 _JSON_VERSION = 1
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
@@ -48,7 +50,7 @@ class Printer:
         """Print the one JSON object of this run."""
         data = {"version": _JSON_VERSION, "command": self.command, **fields}
         text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
-        self._echo(redact_json(text))
+        self._echo(redact(text))
 
     def diff(self, diff: str) -> None:
         """Print a unified diff."""
@@ -89,28 +91,36 @@ class Printer:
         click.echo(text, err=err, color=self._colour)
 
 
-class ApplyDialogue:
-    """Shows a proposal of `apply`, asks for consent and for an API key."""
+class TerminalDialogue(Generic[Proposal]):
+    """Shows a proposal with ``show``, asks ``question``; ``yes`` answers it beforehand."""
 
-    def __init__(self, printer: Printer, *, yes: bool) -> None:
+    def __init__(
+        self,
+        printer: Printer,
+        show: Callable[[Printer, Proposal], None],
+        question: str,
+        *,
+        yes: bool,
+    ) -> None:
         self._printer = printer
+        self._show = show
+        self._question = question
         self._yes = yes
 
-    def propose(self, proposal: apply.Proposal) -> None:
-        """Print client, config, route, diff and policy notice."""
-        printer = self._printer
-        if not printer.as_json:
-            _facts(printer, proposal)
-            printer.text()
-            printer.diff(proposal.diff)
-        printer.warnings(proposal.warnings)
-        if proposal.notice:
-            for line in proposal.notice.splitlines():
-                printer.aside(f"notice: {line}")
+    def propose(self, proposal: Proposal) -> None:
+        """Show what would be written."""
+        self._show(self._printer, proposal)
 
     def confirm(self) -> bool:
-        """Ask whether to write, unless --yes has said so."""
-        return self._yes or _confirm("Write this change?")
+        """Ask whether to write it; raises ``KimifixError`` where there is no terminal."""
+        if self._yes:
+            return True
+        if not _has_terminal():
+            raise KimifixError(
+                "nobody there to confirm the change: no terminal",
+                "pass --yes to write without asking",
+            )
+        return click.confirm(self._question, default=False, err=True)
 
     def ask_key(self) -> Secret | None:
         """Ask for an API key on the terminal, without showing it."""
@@ -123,36 +133,32 @@ class ApplyDialogue:
             show_default=False,
             err=True,
         )
-        return Secret(value)
+        return Secret(value) if value else None
 
     def progress(self, text: str) -> None:
         """Say what is being waited for, on stderr."""
         self._printer.aside(text)
 
 
-class RevertDialogue:
-    """Shows a proposal of `revert` and asks for consent."""
+def show_apply(printer: Printer, proposal: apply.Proposal) -> None:
+    """Print client, config, route, diff and policy notice."""
+    if not printer.as_json:
+        _facts(printer, proposal)
+        printer.text()
+        printer.diff(proposal.diff)
+    printer.warnings(proposal.warnings)
+    if proposal.notice:
+        for line in proposal.notice.splitlines():
+            printer.aside(f"notice: {line}")
 
-    def __init__(self, printer: Printer, *, yes: bool) -> None:
-        self._printer = printer
-        self._yes = yes
 
-    def propose(self, proposal: revert.Proposal) -> None:
-        """Print the diff, and what stays because somebody else has changed it."""
-        printer = self._printer
-        if not printer.as_json:
-            printer.text(f"{'config':11}{proposal.config}")
-            printer.text()
-            printer.diff(proposal.diff)
-        printer.warnings(proposal.warnings)
-
-    def confirm(self) -> bool:
-        """Ask whether to write, unless --yes has said so."""
-        return self._yes or _confirm("Take this change back?")
-
-    def progress(self, text: str) -> None:
-        """Say what is being waited for, on stderr."""
-        self._printer.aside(text)
+def show_revert(printer: Printer, proposal: revert.Proposal) -> None:
+    """Print the config and the diff."""
+    if not printer.as_json:
+        printer.text(f"{'config':11}{proposal.config}")
+        printer.text()
+        printer.diff(proposal.diff)
+    printer.warnings(proposal.warnings)
 
 
 def print_apply(printer: Printer, outcome: apply.Outcome) -> None:
@@ -238,11 +244,6 @@ def abbreviated(text: str, home: Path) -> str:
     return text.removesuffix(prefix) + "~" if text.endswith(prefix) else text
 
 
-def redact_json(text: str) -> str:
-    """Redact a JSON text, in which secrets stand escaped."""
-    return redact(text)
-
-
 def _facts(printer: Printer, proposal: apply.Proposal) -> None:
     identity = f"X-Msh-Platform: {proposal.platform}" if proposal.platform else "identity unaltered"
     for name, value in (
@@ -257,14 +258,6 @@ def _facts(printer: Printer, proposal: apply.Proposal) -> None:
 
 def _moved_json(moved: Moved) -> dict[str, Any]:
     return {"path": ".".join(moved.path), "from": moved.old, "to": moved.new}
-
-
-def _confirm(question: str) -> bool:
-    if not _has_terminal():
-        raise KimifixError(
-            "nobody there to confirm the change: no terminal", "pass --yes to write without asking"
-        )
-    return click.confirm(question, default=False, err=True)
 
 
 def _has_terminal() -> bool:

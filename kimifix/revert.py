@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from kimifix.config import redaction, routes, storage
 from kimifix.config.document import OWN, Document, parse, providers
-from kimifix.config.patch import Unpatched, own_entries, unpatch
+from kimifix.config.patch import Unpatched, unpatch
 from kimifix.config.receipt import Receipt, digest
 from kimifix.config.storage import Snapshot, Store
-from kimifix.errors import ChangedMeanwhileError, ConfigError, KimifixError
+from kimifix.dialogue import Dialogue
+from kimifix.errors import ChangedMeanwhileError, ConfigError
 from kimifix.secret import register, secrets_in
-from kimifix.surroundings import Surroundings, observe, stays
+from kimifix.surroundings import Surroundings, look_again, observe
 
 _ATTEMPTS = 5
 
@@ -42,20 +43,6 @@ class Outcome:
     note: str | None = None
 
 
-class Dialogue(Protocol):
-    """The user's side of `revert`."""
-
-    def propose(self, proposal: Proposal) -> None:
-        """Show what would be written."""
-
-    def confirm(self) -> bool:
-        """Ask whether to write it; raises ``KimifixError`` where nobody can be asked."""
-        ...
-
-    def progress(self, text: str) -> None:
-        """Say what is being waited for."""
-
-
 @dataclass(frozen=True)
 class _Draft:
     snapshot: Snapshot
@@ -69,7 +56,11 @@ class _Draft:
 
 
 def revert(
-    option: Path | None, env: Mapping[str, str], dialogue: Dialogue, *, dry_run: bool = False
+    option: Path | None,
+    env: Mapping[str, str],
+    dialogue: Dialogue[Proposal],
+    *,
+    dry_run: bool = False,
 ) -> Outcome:
     """Take our entries out of the config and put back what they had replaced.
 
@@ -95,7 +86,7 @@ def revert(
         except ChangedMeanwhileError as error:
             last = error
             continue
-        _look_again(surroundings, dialogue)
+        look_again(surroundings, dialogue.progress, patched=False)
         return Outcome("reverted", config, proposal)
     raise last
 
@@ -176,23 +167,3 @@ def _with_backup(error: ConfigError, store: Store, receipt: Receipt | None) -> C
     if backup:
         error.hint = f"mend this line, or put the backup in its place: `{backup}`"
     return error
-
-
-def _look_again(surroundings: Surroundings, dialogue: Dialogue) -> None:
-    """Wait until it is clear that a running client does not bring our entries back."""
-    if not surroundings.running.pids:
-        return
-    dialogue.progress("kimi-code is running: looking for a while whether it undoes the change")
-    place = surroundings.home.config
-    if not stays(place, lambda content: not _has_ours(content, place)):
-        raise KimifixError(
-            f"a running kimi-code has brought the entries of kimifix back: `{place}`",
-            "quit every running kimi-code, then run `kimifix revert` again",
-        )
-
-
-def _has_ours(content: bytes | None, path: Path) -> bool:
-    try:
-        return bool(own_entries(parse(content or b"", path).data))
-    except KimifixError:
-        return False  # half a write of somebody else; the next look will tell

@@ -12,6 +12,8 @@ from kimifix.client.features import Version
 from kimifix.client.home import Home
 from kimifix.client.installs import Install
 from kimifix.config import storage
+from kimifix.config.document import parse
+from kimifix.config.patch import own_entries
 from kimifix.errors import KimifixError
 
 # A client that starts asks for its model list within a second, and overwrites an edit
@@ -65,14 +67,30 @@ def observe(option: Path | None, env: Mapping[str, str]) -> Surroundings:
     return Surroundings(place, install, version, processes.running(place.path))
 
 
-def stays(
-    config: Path, holds: Callable[[bytes | None], bool], seconds: float = WATCH_SECONDS
-) -> bool:
-    """Watch ``config`` for ``seconds`` and tell whether ``holds`` was true of it all along."""
-    deadline = time.monotonic() + seconds
-    while True:
-        if not holds(storage.read(config).content):
-            return False
-        if time.monotonic() >= deadline:
-            return True
+def look_again(
+    surroundings: Surroundings, progress: Callable[[str], None], *, patched: bool
+) -> None:
+    """Watch whether a running client leaves the config ``patched``, or not patched, as written.
+
+    Raises ``KimifixError`` as soon as it does not. Returns at once where no client runs.
+    """
+    if not surroundings.running.pids:
+        return
+    config = surroundings.home.config
+    progress(f"kimi-code is running: watching the config for {WATCH_SECONDS:.0f} seconds")
+    deadline = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < deadline:
+        if _is_patched(config, otherwise=patched) != patched:
+            verb, what = ("apply", "erased") if patched else ("revert", "undone")
+            raise KimifixError(
+                f"a running kimi-code has {what} the change: `{config}`",
+                f"quit every running kimi-code, then run `kimifix {verb}` again",
+            )
         time.sleep(_WATCH_PAUSE_SECONDS)
+
+
+def _is_patched(config: Path, *, otherwise: bool) -> bool:
+    try:
+        return bool(own_entries(parse(storage.read(config).content or b"", config).data))
+    except KimifixError:
+        return otherwise  # caught in the middle of somebody's write; the next look tells
