@@ -1,0 +1,321 @@
+"""The headers that the installed client really sends, recorded on loopback.
+
+The client gets a home of its own with a decoy of the config and made-up credentials, and
+is asked for one word by each provider in question. What it sends in return reaches this
+process and nothing else. What keeps it on this machine, each measured alone with 0.10.0,
+0.20.0, 0.38.0 and 2.1.0 under strace in a network namespace without a way out:
+
+- `telemetry = false` in the decoy and `KIMI_CODE_NO_AUTO_UPDATE`: from 0.20.0 on the
+  client then asks for no other host. (`KIMI_DISABLE_TELEMETRY` does not reach print mode
+  of 0.38.0; 0.10.0 looks for updates all the same.)
+- proxy variables that name the recorder, which passes nothing on: no name is looked up.
+  The client reads them from 0.20.0 on, for 0.10.0 Node does (22.21, 24 and later).
+- a preloaded script that lets Node connect to loopback only, for whatever does not ask a
+  proxy; it also works in a single binary of Node.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kimifix.client.leash import private_folder, started, unwound_by_signals
+from kimifix.client.login import slot_of
+from kimifix.client.recorder import Notes, Recorder
+from kimifix.secret import is_identity_header
+
+_PROMPT = "say pong"
+_DUMMY = "kimifix-dummy"
+_BASE_PATH = "/coding/v1"
+_FAR_FUTURE = 4_102_444_800  # 2100-01-01 in Unix seconds: nothing to refresh
+
+# After its request the client has told all. It may end by itself, but 0.38.0 takes
+# three seconds for that, and its folder goes anyway.
+_SECONDS_TO_END = 0.5
+_TICK = 0.05
+
+_LONGEST_PROBLEM = 300
+
+# What a launcher, Node and a version manager need to start the client. All else stays
+# behind: secrets, proxies, NODE_OPTIONS, and what would lead back to the user's files.
+_PASSED_ON = (
+    "PATH",
+    "PATHEXT",
+    "SYSTEMROOT",
+    "WINDIR",
+    "COMSPEC",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "ASDF_DATA_DIR",
+    "ASDF_DIR",
+    "MISE_DATA_DIR",
+    "NVM_DIR",
+    "VOLTA_HOME",
+    # Part of the truth: they rename the product in the User-Agent (2.1.0), or choose the
+    # older of two ways to talk to the server (0.33 to 0.43).
+    "KIMI_CODE_IDENTITY_NAME",
+    "KIMI_CODE_IDENTITY_SLUG",
+    "KIMI_CODE_LEGACY_FLAG",
+)
+_CUSTOM_HEADERS = "KIMI_CODE_CUSTOM_HEADERS"
+
+_GUARD = """\
+"use strict";
+// Lets this process connect to loopback and to nothing else.
+const net = require("node:net");
+const dns = require("node:dns");
+const loopback = [undefined, null, "", "127.0.0.1", "localhost", "::1"];
+const refusal = () => Object.assign(new Error("kept on loopback"), { code: "ENETUNREACH" });
+const connect = net.Socket.prototype.connect;
+net.Socket.prototype.connect = function (...given) {
+  const [first, second] = Array.isArray(given[0]) ? given[0] : given;
+  const options = first !== null && typeof first === "object" ? first : {};
+  const host = options === first ? first.host : typeof second === "string" ? second : undefined;
+  if (options.path || loopback.includes(host)) return connect.apply(this, given);
+  process.nextTick(() => this.destroy(refusal()));
+  return this;
+};
+for (const name of Object.keys(dns).filter((key) => /^(lookup|resolve|reverse)/.test(key))) {
+  const answer = dns[name];
+  dns[name] = (...given) => {
+    if (loopback.includes(given[0])) return answer(...given);
+    process.nextTick(given.at(-1), refusal());
+  };
+  if (dns.promises[name]) dns.promises[name] = () => Promise.reject(refusal());
+}
+"""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What the client sent when it was asked to use ``provider`` by way of ``alias``.
+
+    ``method`` and ``path`` are those of its request to a model. ``identity`` has every
+    header that says who is talking (`User-Agent`, `X-Msh-*`), in order and exactly as
+    spelled on the wire; `X-Msh-Device-Name` is the name of this machine. ``credential``
+    names the header that held the credential, as spelled. ``refused`` are the hosts that
+    it tried to reach besides. ``problem`` says in words why there is no request, and is
+    None where there is one.
+    """
+
+    provider: str
+    alias: str
+    method: str | None = None
+    path: str | None = None
+    identity: tuple[tuple[str, str], ...] = ()
+    credential: str | None = None
+    refused: tuple[str, ...] = ()
+    problem: str | None = None
+
+    def spelled(self, header: str) -> tuple[tuple[str, str], ...]:
+        """Return the identity headers of this name in every spelling that was sent."""
+        return tuple(pair for pair in self.identity if pair[0].lower() == header.lower())
+
+
+def capture(
+    program: Path,
+    config_for: Callable[[str], str],
+    providers: Mapping[str, str],
+    *,
+    env: Mapping[str, str],
+    seconds: float,
+    progress: Callable[[str], None],
+) -> list[Captured]:
+    """Start ``program`` once for each of ``providers`` (provider -> alias) and return what it sent.
+
+    ``config_for`` gives the text of the config for a recorder at `http://host:port`; it
+    must lead nowhere else and hold no secret. ``seconds`` limits each start; the client
+    and its children are ended then, and the folder it ran in is removed in any case, also
+    when SIGINT, SIGTERM or SIGHUP end this process. ``progress`` is told what is waited for.
+
+    Raises ``OSError`` where no folder can be made or loopback cannot be listened on.
+    """
+    captured = []
+    with unwound_by_signals(), Recorder() as recorder, private_folder("kimifix-capture-") as folder:
+        config = config_for(recorder.url)
+        for number, (provider, alias) in enumerate(providers.items()):
+            progress(f"starting kimi-code on loopback to see what it sends for `{provider}`")
+            place = _Place.make(folder / str(number), config, recorder.url)
+            variables = _environment(env, place, recorder.url, program, config)
+            notes = recorder.start_over()
+            problem = _run(program, alias, place, variables, seconds, notes)
+            captured.append(_captured(provider, alias, notes, problem))
+    return captured
+
+
+def _captured(provider: str, alias: str, notes: Notes, problem: str | None) -> Captured:
+    refused = tuple(notes.refused)
+    if not notes.asked.is_set():
+        return Captured(provider, alias, refused=refused, problem=problem)
+    identity = tuple(pair for pair in notes.headers if is_identity_header(pair[0]))
+    names = (name for name, _ in notes.headers)
+    credential = next((n for n in names if n.lower() in ("authorization", "x-api-key")), None)
+    return Captured(provider, alias, notes.method, notes.path, identity, credential, refused)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one run of the client lives: its home, its project, its user's home, its temp."""
+
+    user: Path
+    home: Path
+    project: Path
+    temporary: Path
+    guard: Path
+    errors: Path
+
+    @classmethod
+    def make(cls, folder: Path, config: str, url: str) -> _Place:
+        folder.mkdir(mode=0o700)
+        home, project, temporary = (folder / name for name in ("home", "project", "tmp"))
+        for new in (home, project, temporary):
+            new.mkdir(mode=0o700)
+        place = cls(folder, home, project, temporary, folder / "guard.cjs", folder / "stderr")
+        # The client looks for instructions and settings of a project upwards, up to this.
+        (place.project / ".git").mkdir()
+        place.guard.write_text(_GUARD, encoding="utf-8")
+        _write_private(place.home / "config.toml", config)
+        credentials = place.home / "credentials"
+        credentials.mkdir(mode=0o700)
+        for slot in _slots(config, url):
+            _write_private(credentials / f"{slot}.json", _CREDENTIALS)
+        return place
+
+
+_CREDENTIALS = json.dumps(
+    {
+        "access_token": _DUMMY,
+        "refresh_token": _DUMMY,
+        "expires_at": _FAR_FUTURE,
+        "scope": "kimi-code",
+        "token_type": "Bearer",
+        "expires_in": 3600,
+    }
+)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+
+
+def _slots(config: str, url: str) -> set[str]:
+    """Return the names of the login slots that an entry of ``config`` may come to use."""
+    data = tomllib.loads(config)
+    entries = [*_tables(data, "providers"), *_tables(data, "models")]
+    hosts = _hosts(url)
+    slots = {slot_of(entry, hosts, managed=m) for entry in entries for m in (False, True)}
+    names = {slot.removeprefix("oauth/") for slot in slots if slot}
+    return {name for name in names if re.fullmatch(r"[A-Za-z0-9_-]+", name)}
+
+
+def _tables(data: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:
+    entries = data.get(section)
+    values = entries.values() if isinstance(entries, dict) else ()
+    return [entry for entry in values if isinstance(entry, dict)]
+
+
+def _hosts(url: str) -> dict[str, str]:
+    """Return the variables that lead the managed provider and its login to ``url``."""
+    return {"KIMI_CODE_BASE_URL": url + _BASE_PATH, "KIMI_CODE_OAUTH_HOST": url}
+
+
+def _environment(
+    env: Mapping[str, str], place: _Place, url: str, program: Path, config: str
+) -> dict[str, str]:
+    """Return the whole environment of the client."""
+    variables = {name: env[name] for name in _PASSED_ON if name in env}
+    folders = variables.get("PATH", "").split(os.pathsep)
+    if str(program.parent) not in folders:  # its Node lies beside it, as nvm does
+        variables["PATH"] = os.pathsep.join([str(program.parent), *filter(None, folders)])
+    for entry in _tables(tomllib.loads(config), "providers"):
+        name = entry.get("api_key_env")
+        if isinstance(name, str) and env.get(name) and name not in variables:
+            variables[name] = _DUMMY
+    identity = [line for line in env.get(_CUSTOM_HEADERS, "").split("\n") if _is_identity(line)]
+    if identity:
+        variables[_CUSTOM_HEADERS] = "\n".join(identity)
+    own = dict.fromkeys(("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"), str(place.user))
+    own |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(place.temporary))
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), url)
+    return {
+        **variables,
+        **own,
+        **proxies,
+        **_hosts(url),
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+        "NODE_USE_ENV_PROXY": "1",
+        "NODE_OPTIONS": f"--require {json.dumps(str(place.guard))}",
+        "KIMI_CODE_HOME": str(place.home),
+        "KIMI_CODE_NO_AUTO_UPDATE": "1",
+        "KIMI_DISABLE_TELEMETRY": "1",
+        "TERM": "dumb",
+    }
+
+
+def _is_identity(line: str) -> bool:
+    name, colon, _ = line.partition(":")
+    return bool(colon) and is_identity_header(name.strip())
+
+
+def _run(
+    program: Path,
+    alias: str,
+    place: _Place,
+    variables: Mapping[str, str],
+    seconds: float,
+    notes: Notes,
+) -> str:
+    """Run the client until it has sent its request; return why it has not, if it has not."""
+    command = [str(program), "-p", _PROMPT, "-m", alias]
+    if program.suffix.lower() in (".cmd", ".bat"):
+        if re.search(r'[&|<>^%!"]', alias):
+            return f"the alias cannot be passed to `{program.name}`: `{alias}`"
+        command = ["cmd", "/d", "/c", *command]
+    try:
+        with (
+            place.errors.open("wb") as errors,
+            started(command, variables, place.project, errors) as process,
+        ):
+            code = _wait(process, seconds, notes)
+    except OSError as error:
+        return f"the client cannot be started: {error.strerror or error}"
+    if code is None:
+        return f"the client sent no request within {seconds:g} seconds"
+    last = _last_words(place.errors)
+    return f"the client sent no request and ended with exit code {code}" + (last and f": {last}")
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float, notes: Notes) -> int | None:
+    """Wait for the request, the end of the client or of its time; return the exit code."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        if notes.asked.wait(_TICK):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_SECONDS_TO_END)
+            break
+    if process.returncode is not None:
+        notes.asked.wait(_TICK)  # its request may still be on the way through the recorder
+    return process.returncode
+
+
+def _last_words(path: Path) -> str:
+    """Return the line of stderr that says most: the last error, else the last line."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8192))
+        text = file.read().decode("utf-8", errors="replace")
+    printable = "".join(char if char.isprintable() or char == "\n" else " " for char in text)
+    lines = [line.strip() for line in printable.split("\n") if line.strip()]
+    errors = [line for line in lines if re.match(r"(?:\w*error|fatal|kimi)\b", line, re.IGNORECASE)]
+    return (errors or lines or [""])[-1][:_LONGEST_PROBLEM]

@@ -1,0 +1,238 @@
+"""Recent errors in the client's own logs: when, which HTTP status, which message.
+
+Sources, as runs of kimi-code 0.20.0, 0.25.0, 0.38.0 and 2.1.0 leave them:
+
+- `<home>/logs/kimi-code.log`: `startup failed`, where print mode ended in an error;
+- `<home>/sessions/wd_*/session_*/logs/kimi-code.log`: `llm request failed`, one line for
+  each request that was given up (0.38.0 on: for each attempt), and `turn failed`;
+- `<home>/sessions/wd_*/session_*/agents/main/wire.jsonl`: `turn.ended` (0.38.0 on), the
+  only place where print mode of 2.1.0 may leave a 403.
+
+Conversations lie in the same files. Of them only the lines named here are taken, and of
+those only the message of the error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from heapq import nlargest
+from itertools import islice, pairwise
+from pathlib import Path
+
+_MOST_SESSIONS = 400
+_MOST_FILES = 50
+_MOST_ENTRIES = 50_000
+_TAIL_BYTES = 256 * 1024
+_LONGEST_MESSAGE = 300
+
+# Retries of one request are at most half a minute apart (0.38.0 and 2.1.0: ten attempts
+# in about 150 s), and one error is told in up to three of the files.
+_SAME_INCIDENT_SECONDS = 60
+
+_LOG = "kimi-code.log"
+_WIRE = "agents/main/wire.jsonl"
+_LINE = re.compile(
+    r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) (?:WARN|ERROR) +"
+    r"(?P<event>llm request failed|turn failed|startup failed)(?P<fields>.*)"
+)
+_ERROR_MESSAGE = re.compile(r' errorMessage=(?:"((?:[^"\\]|\\.)*)"?|(\S+))')
+_STATUS_CODE = re.compile(r" statusCode=(\d{3})(?!\d)")
+_ESCAPE = re.compile(r"\\(.)")
+_THROWN = re.compile(r"  (?:[A-Za-z]\w*: )?(?P<message>\S.*)")
+_CODE = re.compile(r"[a-z_]+\.[a-z_]+: ")
+_STATUS = re.compile(r"([1-5]\d\d) +(?=\S)")
+
+
+@dataclass(frozen=True)
+class LogError:
+    """One error that the client noted, at its latest.
+
+    ``status`` is the HTTP status, None where the error is not an answer of the server;
+    ``message`` is the server's or client's text without status, control characters and
+    more than 300 characters; ``file`` is where it was found. ``times`` counts how often
+    it happened; retries in a row count as one.
+    """
+
+    time: datetime
+    status: int | None
+    message: str
+    file: Path
+    times: int = 1
+
+
+def recent_errors(home: Path, *, now: float, days: int = 7, most: int = 10) -> list[LogError]:
+    """Return the errors of the last ``days`` before ``now`` (Unix seconds), newest first.
+
+    Errors of the same status and message are one entry. Never raises: what cannot be
+    read, or is no log, is passed over. At most the ends of the 50 files changed last are
+    read; special files and what lies outside ``home`` are not opened.
+    """
+    since = now - days * 86_400
+    found: dict[tuple[int | None, str], list[LogError]] = {}
+    for path in _files(home, since):
+        lines = _tail(path)
+        reader = _from_wire(lines, path) if path.suffix == ".jsonl" else _from_log(lines, path)
+        for error in reader:
+            if error.time.timestamp() >= since:
+                found.setdefault((error.status, error.message), []).append(error)
+    latest = sorted(map(_summary, found.values()), key=lambda error: error.time, reverse=True)
+    return latest[:most]
+
+
+def _summary(errors: list[LogError]) -> LogError:
+    errors.sort(key=lambda error: error.time)
+    gaps = ((after.time - before.time).total_seconds() for before, after in pairwise(errors))
+    times = 1 + sum(gap > _SAME_INCIDENT_SECONDS for gap in gaps)
+    last = errors[-1]
+    return LogError(last.time, last.status, last.message, last.file, times)
+
+
+def _files(home: Path, since: float) -> list[Path]:
+    """Return the log files changed after ``since``, the one changed last first."""
+    candidates = [home / "logs" / name for name in (_LOG, f"{_LOG}.1")]
+    for session in _sessions(home):
+        candidates += [
+            session / "logs" / _LOG,
+            session / "logs" / f"{_LOG}.1",
+            session / _WIRE,
+        ]
+    changed = {path: time for path in candidates if (time := _changed(path)) >= since}
+    try:
+        inside = home.resolve()
+    except (OSError, RuntimeError):
+        return []
+    newest = nlargest(_MOST_FILES, changed, key=lambda path: changed[path])
+    return [path for path in newest if _is_inside(path, inside)]
+
+
+def _sessions(home: Path) -> list[Path]:
+    """Return the folders of the sessions that were used last, judged by one file of each.
+
+    Every version adds to that file at every turn; the folder's own time stands still in
+    0.20.0.
+    """
+    folders = (
+        session
+        for project in _folders(home / "sessions", "wd_")
+        for session in _folders(Path(project.path), "session_")
+    )
+    newest = nlargest(_MOST_SESSIONS, islice(folders, _MOST_ENTRIES), key=_used)
+    return [Path(entry.path) for entry in newest]
+
+
+def _folders(folder: Path, prefix: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in islice(entries, _MOST_ENTRIES):
+                if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False):
+                    yield entry
+    except OSError:
+        return
+
+
+def _used(session: os.DirEntry[str]) -> float:
+    try:
+        return os.lstat(f"{session.path}/{_WIRE}").st_mtime
+    except OSError:
+        return -math.inf
+
+
+def _changed(path: Path) -> float:
+    """Return when the plain file was last written, minus infinity where it is no such file."""
+    try:
+        status = path.lstat()
+    except (OSError, ValueError):
+        return -math.inf
+    return status.st_mtime if stat.S_ISREG(status.st_mode) else -math.inf
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError):
+        return False
+
+
+def _tail(path: Path) -> list[str]:
+    """Return the lines at the end of the file, whole ones only."""
+    flags = os.O_RDONLY
+    for name in ("O_BINARY", "O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"):
+        flags |= getattr(os, name, 0)
+    try:
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return []
+            start = max(0, status.st_size - _TAIL_BYTES)
+            file.seek(start)
+            content = file.read(_TAIL_BYTES)
+    except OSError:
+        return []
+    lines = content.decode("utf-8", errors="replace").split("\n")
+    return lines[1:] if start else lines
+
+
+def _from_log(lines: list[str], file: Path) -> Iterator[LogError]:
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        match = _LINE.fullmatch(line.rstrip("\r"))
+        if match is None:
+            continue
+        status = _STATUS_CODE.search(match["fields"])
+        if match["event"] == "llm request failed":
+            noted = _ERROR_MESSAGE.search(match["fields"])
+            text = noted and (noted[2] or _ESCAPE.sub(_unescaped, noted[1] or ""))
+        else:
+            thrown = _THROWN.fullmatch(following.rstrip("\r"))
+            text = thrown and thrown["message"]
+        try:
+            time = datetime.fromisoformat(match["time"])
+        except ValueError:
+            continue
+        if text:
+            yield _error(time, int(status[1]) if status else None, text, file)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return " " if match[1] == "n" else match[1]
+
+
+def _from_wire(lines: list[str], file: Path) -> Iterator[LogError]:
+    for line in lines:
+        if '"turn.ended"' not in line:
+            continue
+        try:
+            event = json.loads(line)
+            if event["type"] != "turn.ended":
+                continue
+            error = event["error"]
+            details = error.get("details") or {}
+            status = details.get("statusCode")
+            time = datetime.fromtimestamp(event["time"] / 1000, UTC)
+            text = error["message"]
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError):
+            continue  # no such event, or not of this shape
+        except RecursionError:
+            continue
+        if isinstance(text, str) and text.strip():
+            yield _error(time, status if type(status) is int else None, text, file)
+
+
+def _error(time: datetime, status: int | None, text: str, file: Path) -> LogError:
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    message = " ".join(printable.split())
+    code = _CODE.match(message)
+    message = message[code.end() :] if code else message
+    leading = _STATUS.match(message)
+    if leading and status in (None, int(leading[1])):
+        status = int(leading[1])
+        message = message[leading.end() :]
+    if len(message) > _LONGEST_MESSAGE:
+        message = message[: _LONGEST_MESSAGE - 1] + "…"
+    return LogError(time, status, message, file)

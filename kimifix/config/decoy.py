@@ -1,0 +1,133 @@
+"""A copy of the config that may be given to a client whose requests are recorded.
+
+It sends the same identity to another place: every address in it leads to the recorder,
+no secret is in it, and nothing in it starts a process. What cannot change the identity
+is not copied at all, so that a setting unknown to us can neither run nor leak.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from kimifix.config.document import MANAGED, providers, served_by
+from kimifix.config.edit import Edit, source_of
+from kimifix.config.scan import KeyPath
+from kimifix.secret import is_secret_path, redact
+
+DUMMY = "kimifix-dummy"
+
+# Top-level settings that can have a part in what goes out, read in kimi-code 0.10.0 to
+# 2.1.0: `identity` renames the product in the User-Agent (2.1.0), `experimental` switches
+# code paths; the others decide which model is asked and how.
+_COPIED = ("default_provider", "default_thinking", "thinking", "identity", "experimental")
+
+# The types that talk to the Kimi API; providers of other vendors go, with their models.
+_TYPES = ("kimi", "anthropic")
+_PROVIDER_KEYS = (
+    "type",
+    "base_url",
+    "api_key",
+    "api_key_env",
+    "oauth",
+    "env",
+    "custom_headers",
+    "default_model",
+)
+
+# Where each kind of provider goes when it has no `base_url`, as a path.
+_DEFAULT_PATHS = {"kimi": "/v1", "anthropic": ""}
+_MANAGED_PATH = "/coding/v1"
+
+_ADDRESS_NAME = re.compile(r"(?:url|uri|host|endpoint|proxy)$", re.IGNORECASE)
+_STARTS_PROCESS = re.compile(r"hook|mcp|command|exec|script|helper|plugin", re.IGNORECASE)
+_PLAIN_SEGMENT = re.compile(r"[a-z]{1,16}|v\d{1,2}")
+
+
+def decoy(data: dict[str, Any], base_url: str) -> str:
+    """Return the TOML text of a copy of the parsed config ``data`` that leads to ``base_url``.
+
+    ``base_url`` is `http://host:port` without a path. Addresses keep their path, as far as
+    it is made of plain words, so that the routes can be told apart. An alias that nothing
+    in the copy serves, and a `default_model` that names one, are left out.
+    """
+    base_url = base_url.rstrip("/")
+    served = {
+        name: _provider(name, entry, base_url)
+        for name, entry in providers(data).items()
+        if entry.get("type") in _TYPES
+    }
+    aliases = {
+        alias: _entry(entry, ("models", "*"), base_url)
+        for name in served
+        for alias, entry in served_by(data, name).items()
+    }
+    # An empty text has no line that could be in the way: everything lands where it belongs.
+    edit = Edit("")
+    # Source: all versions read `telemetry`; print mode of 0.38.0 obeys nothing else.
+    edit.set(("telemetry",), False)
+    default = data.get("default_model")
+    if isinstance(default, str) and default in aliases:
+        edit.set(("default_model",), default)
+    for name in _COPIED:
+        if name in data:
+            _add(edit, (name,), _clean(data[name], (name,), base_url))
+    for name, entry in served.items():
+        _add(edit, ("providers", name), entry)
+    for alias, entry in aliases.items():
+        _add(edit, ("models", alias), entry)
+    return edit.result()
+
+
+def _add(edit: Edit, path: KeyPath, value: object) -> None:
+    if isinstance(value, Mapping):
+        edit.add_table(path, value)
+    else:
+        edit.set_source(path, source_of(value))
+
+
+def _provider(name: str, entry: Mapping[str, Any], base_url: str) -> dict[str, Any]:
+    kept = {key: entry[key] for key in _PROVIDER_KEYS if key in entry}
+    copy = _entry(kept, ("providers", "*"), base_url)
+    if not isinstance(entry.get("base_url"), str) or not entry["base_url"]:
+        path = _MANAGED_PATH if name == MANAGED else _DEFAULT_PATHS[entry["type"]]
+        copy["base_url"] = base_url + path
+    return copy
+
+
+def _entry(entry: Mapping[str, Any], path: KeyPath, base_url: str) -> dict[str, Any]:
+    copy: dict[str, Any] = _clean(entry, path, base_url)
+    if isinstance(copy.get("oauth"), dict):
+        copy["oauth"]["oauth_host"] = base_url
+    return copy
+
+
+def _clean(value: object, path: KeyPath, base_url: str) -> Any:
+    """Return a copy of ``value`` that holds no secret, no address but ours, and no command."""
+    if isinstance(value, Mapping):
+        return {
+            key: _clean(item, (*path, key), base_url)
+            for key, item in value.items()
+            if not _STARTS_PROCESS.search(key)
+        }
+    if isinstance(value, list):
+        return [_clean(item, path, base_url) for item in value]
+    if isinstance(value, str) and value:
+        if "://" in value or _ADDRESS_NAME.search(path[-1]):
+            return base_url + _plain_path(value)
+        return DUMMY if is_secret_path(path) or redact(value) != value else value
+    if is_secret_path(path) and not isinstance(value, bool | str):
+        return DUMMY
+    return value
+
+
+def _plain_path(address: str) -> str:
+    """Return the path of ``address``; what may be somebody's own in it becomes `x`."""
+    try:
+        path = urlsplit(address).path if "://" in address else ""
+    except ValueError:
+        path = ""
+    segments = [part for part in path.split("/") if part]
+    return "".join(f"/{part if _PLAIN_SEGMENT.fullmatch(part) else 'x'}" for part in segments)

@@ -1,0 +1,149 @@
+"""One tiny request per identity and surface, and what the Kimi API answers.
+
+Imported only when something is to be asked. Whatever happens on the way is an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from kimifix.secret import Secret, redact, register
+from kimifix.server.answers import Answer, Probe, Surface
+from kimifix.server.transport import Reply, TransportError, post, target
+
+TIMEOUT_SECONDS = 20.0
+_LONGEST_MESSAGE = 300
+_LONGEST_TYPE = 80
+
+
+def ask(
+    probe: Probe,
+    *,
+    base_url: str,
+    model: str,
+    headers: Mapping[str, str],
+    credential: Secret,
+    env: Mapping[str, str],
+    seconds: float = TIMEOUT_SECONDS,
+) -> Answer:
+    """Send the request of ``probe`` and return the answer; raises nothing for any answer.
+
+    ``base_url`` is the provider's, as in the config; the credential goes nowhere else.
+    ``headers`` are those of the client, in order and spelling, with whatever stands for the
+    credential in its place. ``env`` is where the proxy is taken from. ``seconds`` is the
+    longest that all of it may take.
+    """
+    name = "authorization" if probe.surface == "openai" else "x-api-key"
+    scheme = "Bearer " if probe.surface == "openai" else ""
+    with_credential = {**headers, name: f"{scheme}{credential.reveal()}"}
+    try:
+        to = target(_url(probe.surface, base_url))
+        body = json.dumps(_body(probe.surface, model)).encode()
+        reply = post(to, with_credential.items(), body, env, seconds)
+    except TransportError as error:
+        return Answer(probe, error.status, None, _clean(error.message), error.problem)
+    return _answer(probe, reply)
+
+
+def _url(surface: Surface, base_url: str) -> str:
+    base = base_url.strip().rstrip("/")
+    if surface == "openai":
+        return f"{base}/chat/completions"
+    return f"{base.removesuffix('/v1')}/v1/messages?beta=true"
+
+
+def _body(surface: Surface, model: str) -> dict[str, Any]:
+    longest = "max_completion_tokens" if surface == "openai" else "max_tokens"
+    messages = [{"role": "user", "content": "hi"}]
+    return {"model": model, "messages": messages, longest: 1, "stream": False}
+
+
+def _answer(probe: Probe, reply: Reply) -> Answer:
+    status = reply.status
+    if reply.location is not None:
+        message = _clean(f"HTTP {status} leads to {_origin(reply.location)}")
+        return Answer(probe, status, None, message, "redirect")
+    data = _json(reply.body)
+    if data is None:
+        if not reply.whole:
+            return Answer(probe, status, None, "the answer broke off", "broken")
+        return Answer(probe, status, None, _clean(_described(reply.body)), "foreign")
+    error_type, message = _error(data)
+    if status != 200:
+        return Answer(probe, status, error_type, message)
+    if _is_completion(probe.surface, data):
+        return Answer(probe, status)
+    return Answer(probe, status, error_type, message or "JSON, but no completion", "foreign")
+
+
+def _origin(location: str) -> str:
+    """Return where a redirect leads, without path and query, which may hold a secret."""
+    try:
+        parts = urlsplit(location)
+        if parts.password:
+            register(parts.password)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "an address that is not valid"
+    if not host:
+        return "another path of the same server"
+    return f"{parts.scheme or 'the same scheme'}://{host}" + (f":{port}" if port else "")
+
+
+def _json(body: bytes) -> dict[str, Any] | None:
+    try:
+        data = json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _error(data: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return type and message of an error, in the shape of either surface or of a gateway."""
+    error = data.get("error")
+    inner = error if isinstance(error, Mapping) else data
+    message = inner.get("message") or inner.get("detail")
+    if isinstance(error, str):
+        message = message or error
+    kind = inner.get("type")
+    return (
+        _clean(kind, _LONGEST_TYPE) if isinstance(kind, str) else None,
+        _clean(message) if isinstance(message, str) else None,
+    )
+
+
+def _is_completion(surface: Surface, data: Mapping[str, Any]) -> bool:
+    if isinstance(data.get("error"), Mapping | str):
+        return False
+    return isinstance(data.get("choices" if surface == "openai" else "content"), list)
+
+
+def _described(body: bytes) -> str:
+    """Say what a body is that is no JSON object of the API."""
+    if not body.strip():
+        return "an empty answer"
+    text = body.decode("utf-8", "replace")
+    if re.search(r"<(?:!doctype|html|head|title|body)\b", text, re.IGNORECASE):
+        title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
+        named = title[1].strip() if title else ""
+        return f"an HTML page: {named}" if named else "an HTML page"
+    if "\ufffd" in text or "\0" in text:
+        return f"{len(body)} bytes that are no text"
+    return f"not a JSON object: {text.strip()}"
+
+
+def _clean(text: str, longest: int = _LONGEST_MESSAGE) -> str | None:
+    """Return ``text`` fit for a terminal and a report: one line, no secret, cut; None if empty.
+
+    Characters that control a terminal or the direction of writing go first, for they could
+    hide a secret from the redaction; the cut comes last, for it could leave half of one.
+    """
+    text = " ".join(text.split())
+    text = "".join(c for c in text if not unicodedata.category(c).startswith("C"))
+    text = redact(text)
+    return (text if len(text) <= longest else f"{text[: longest - 1]}…") or None
