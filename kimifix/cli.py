@@ -146,6 +146,24 @@ def revert_command(home: Path | None, as_json: bool, dry_run: bool, yes: bool) -
     _run("revert", story, as_json=as_json)
 
 
+@main.command("doctor")
+@click.option("--probe", is_flag=True, help="Ask the server, one tiny request per identity.")
+@click.option("--capture", is_flag=True, help="Run kimi-code on loopback and see what it sends.")
+@_common
+def doctor_command(home: Path | None, as_json: bool, probe: bool, capture: bool) -> None:
+    """Say what is installed, configured and sent, and what to do next. Writes nothing."""
+
+    def story(env: dict[str, str], printer: Printer) -> int:
+        from kimifix.doctor import doctor
+        from kimifix.output import print_doctor
+
+        report = doctor(home, env, printer.aside, probe=probe, capture=capture)
+        print_doctor(printer, report)
+        return int(report.worst == "error")
+
+    _run("doctor", story, as_json=as_json)
+
+
 def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_json: bool) -> None:
     """Carry out one command and end the process with its exit code."""
     from kimifix.client.home import environment, user_home

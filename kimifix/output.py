@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,12 +18,15 @@ from kimifix.errors import ConfigError, KimifixError
 from kimifix.secret import Secret, redact
 
 if TYPE_CHECKING:
-    from kimifix import apply, revert
+    from kimifix import apply, doctor, revert
     from kimifix.config.patch import Moved
 
 Proposal = TypeVar("Proposal")
 
 _JSON_VERSION = 1
+_STATUS_WIDTH = 9
+_NAME_WIDTH = 17
+_STATUS_COLOURS = {"ok": "green", "info": "blue", "warning": "yellow", "error": "red"}
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -56,6 +61,29 @@ class Printer:
         """Print a unified diff."""
         for line in diff.splitlines():
             self._echo(redact(line), colour=_DIFF_COLOURS.get(line[:1]))
+
+    def row(self, status: str, name: str, message: str, hint: str | None) -> None:
+        """Print one row of a table, wrapped to the terminal's width, and its hint below."""
+        head = click.style(f"{status:{_STATUS_WIDTH}}", fg=_STATUS_COLOURS.get(status))
+        indent = " " * (_STATUS_WIDTH + _NAME_WIDTH)
+        first, *rest = self._wrapped(message, len(indent))
+        self._echo(f"{head}{name:{_NAME_WIDTH}}{first}")
+        for line in rest:
+            self._echo(indent + line)
+        for line in self._wrapped(f"hint: {hint}", len(indent)) if hint else ():
+            self._echo(indent + line, colour="cyan")
+
+    def paragraph(self, head: str, text: str, *, bold: bool = False) -> None:
+        """Print ``text`` behind ``head``, wrapped to the terminal's width."""
+        first, *rest = self._wrapped(text, len(head))
+        for line in (head + first, *(" " * len(head) + line for line in rest)):
+            self._echo(line, bold=bold)
+
+    def _wrapped(self, text: str, indent: int) -> list[str]:
+        width = min(max(shutil.get_terminal_size((80, 24)).columns, 60), 100) - indent
+        shown = self._shown(text)
+        lines = textwrap.wrap(shown, width, break_long_words=False, break_on_hyphens=False)
+        return lines or [""]
 
     def warnings(self, warnings: tuple[str, ...]) -> None:
         """Print warnings to stderr."""
@@ -232,6 +260,26 @@ def print_revert(printer: Printer, outcome: revert.Outcome) -> None:
             printer.text(f"put back: {path}")
         for path in proposal.left:
             printer.text(f"left as it is, somebody else has changed it since: {path}")
+
+
+def print_doctor(printer: Printer, report: doctor.Report) -> None:
+    """Print the findings as a table that fits the terminal, then the verdict."""
+    if printer.as_json:
+        findings = [asdict(finding) for finding in report.findings]
+        verdict = {"verdict": report.verdict, "next": report.next_command}
+        printer.json({"status": report.worst, "findings": findings, **verdict})
+        return
+    for finding in report.findings:
+        printer.row(finding.status, finding.check, finding.message, finding.hint)
+    if report.matrix:
+        printer.text()
+        header = ("surface", "X-Msh-Platform", "HTTP", "meaning")
+        for surface, platform, http, meaning in (header, *report.matrix):
+            printer.paragraph(f"{surface:11}{platform:16}{http:6}", meaning)
+    printer.text()
+    printer.paragraph("verdict: ", report.verdict, bold=True)
+    if report.next_command:
+        printer.paragraph("next:    ", report.next_command, bold=True)
 
 
 def abbreviated(text: str, home: Path) -> str:

@@ -1,0 +1,96 @@
+"""Running the installed client on loopback, for `doctor --capture`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from kimifix.client.capture import Captured, capture
+from kimifix.config.decoy import decoy
+from kimifix.config.document import MANAGED, OWN, aliases_of, served_by
+from kimifix.config.routes import PLATFORM_HEADER, platform_of
+from kimifix.errors import KimifixError
+from kimifix.facts import Facts
+from kimifix.findings import Finding, Status
+
+SECONDS = 30.0
+
+
+def finding(facts: Facts, progress: Callable[[str], None]) -> Finding:
+    """Return what the installed client really sends for the managed and the own provider."""
+    if facts.install is None:
+        return Finding("capture", "skipped", "there is no kimi-code to run")
+    asked = _aliases(facts)
+    if not asked:
+        return Finding("capture", "skipped", "no model of the managed or the own provider")
+    try:
+        recorded = capture(
+            facts.install.path,
+            partial(decoy, facts.data),
+            asked,
+            env=facts.env,
+            seconds=SECONDS,
+            progress=progress,
+        )
+    except OSError as error:
+        raise KimifixError(f"no loopback server could be started: {error.strerror}") from error
+    data = {"captured": [_data(one) for one in recorded]}
+    status: Status = "ok" if all(_is_expected(facts, one) for one in recorded) else "warning"
+    message = "; ".join(_sentence(one) for one in recorded)
+    return Finding("capture", status, message, _hint(facts, recorded), data)
+
+
+def _aliases(facts: Facts) -> dict[str, str]:
+    """Return one alias for each provider in question, the default where it is one of them."""
+    found = {}
+    default = facts.data.get("default_model")
+    for provider, aliases in (
+        (MANAGED, served_by(facts.data, MANAGED)),
+        (OWN, aliases_of(facts.data, OWN)),
+    ):
+        if aliases:
+            found[provider] = str(default) if default in aliases else next(iter(aliases))
+    return found
+
+
+def _platform(one: Captured) -> str | None:
+    return next((value for _, value in one.spelled(PLATFORM_HEADER)), None)
+
+
+def _is_expected(facts: Facts, one: Captured) -> bool:
+    """Tell whether the client sent what the config asks for, once."""
+    if one.problem or len(one.spelled(PLATFORM_HEADER)) > 1:
+        return False
+    if one.provider != OWN or not facts.own:
+        return True
+    wanted = platform_of(facts.own)
+    return wanted is None or _platform(one) == wanted
+
+
+def _sentence(one: Captured) -> str:
+    if one.problem:
+        return f"{one.provider}: {one.problem}"
+    spelled = one.spelled(PLATFORM_HEADER)
+    sent = " and ".join(f"{name}: {value}" for name, value in spelled) or f"no {PLATFORM_HEADER}"
+    return f"{one.provider} sends {sent} ({one.method} {one.path})"
+
+
+def _hint(facts: Facts, recorded: list[Captured]) -> str | None:
+    if any(one.problem for one in recorded):
+        return "does `kimi --version` run in this shell? kimi-code needs Node 22.19 or later"
+    if not all(_is_expected(facts, one) for one in recorded):
+        return "run `kimifix apply` again, then look again"
+    return None
+
+
+def _data(one: Captured) -> dict[str, object]:
+    return {
+        "provider": one.provider,
+        "alias": one.alias,
+        "method": one.method,
+        "path": one.path,
+        "identity": [list(pair) for pair in one.identity],
+        "credential": one.credential,
+        "refused": list(one.refused),
+        "problem": one.problem,
+    }

@@ -1,0 +1,260 @@
+"""What there is of kimi-code on this machine: copies, home, login, environment, logs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from kimifix.client import features
+from kimifix.client.installs import Install
+from kimifix.config import routes
+from kimifix.config.routes import ApiKey, KeyVariable
+from kimifix.facts import Facts
+from kimifix.findings import Finding, Status
+from kimifix.server import answers
+from kimifix.words import UPDATE, octal, span, utc
+
+_INSTALL = "npm install -g @moonshot-ai/kimi-code"
+
+
+def check_client(facts: Facts) -> Finding:
+    """Kimi-code is installed, and its version can be told."""
+    install = facts.install
+    if install is None:
+        extension = next((i for i in facts.installs if i.origin == "vscode"), None)
+        if extension:
+            return Finding(
+                "client",
+                "warning",
+                f"only the VS Code extension was found: {extension.path}",
+                "its kimi-code cannot be examined; `apply` needs --credential login or key",
+                _install_data(extension),
+            )
+        return Finding(
+            "client",
+            "error",
+            "kimi-code was not found",
+            f"install it: {_INSTALL}",
+            {"found": False},
+        )
+    data = _install_data(install)
+    if facts.version is None:
+        return Finding(
+            "client",
+            "warning",
+            f"kimi-code of unknown version ({install.origin}): {install.path}",
+            "`apply` then needs --credential login or key, since old versions differ",
+            data,
+        )
+    message = f"kimi-code {install.version} ({install.origin}): {install.path}"
+    if install.on_path is None:
+        return Finding("client", "info", f"{message}, not on PATH", None, data)
+    if not features.SHARED_LOGIN.works_in(facts.version):
+        hint = f"{UPDATE}; before {features.SHARED_LOGIN.since}, `apply` needs an API key"
+        return Finding("client", "warning", f"{message}, old", hint, data)
+    return Finding("client", "ok", message, None, data)
+
+
+def check_other_copies(facts: Facts) -> Finding:
+    """The `kimi` that a shell starts is the only one, or at least the right one."""
+    others = [i for i in facts.installs if i is not facts.install and i.origin != "vscode"]
+    first = min(
+        (i for i in facts.installs if i.on_path is not None),
+        key=lambda install: install.on_path or 0,
+        default=None,
+    )
+    data = {"others": [_install_data(install) for install in others]}
+    if first is not None and first.kind == "legacy":
+        return Finding(
+            "other-copies",
+            "warning",
+            f"a shell starts the legacy Python client, not kimi-code: {first.path}",
+            "uninstall it (`uv tool uninstall kimi-cli`, `pipx uninstall kimi-cli`) "
+            "or put kimi-code first on PATH",
+            data,
+        )
+    if first is not None and first.kind == "unrelated":
+        return Finding(
+            "other-copies",
+            "warning",
+            f"a shell starts `{first.origin}` of npm, which is not kimi-code: {first.path}",
+            f"npm uninstall -g {first.origin}",
+            data,
+        )
+    if not others:
+        return Finding("other-copies", "ok", "no other program called `kimi`", None, data)
+    listed = ", ".join(f"{i.path} ({i.version or i.kind})" for i in others)
+    clients = [i for i in others if i.kind == "client" and i.version != _version_of(facts.install)]
+    status: Status = "warning" if clients else "info"
+    hint = "keep one of them, so that you know which version you run" if clients else None
+    return Finding("other-copies", status, f"also there: {listed}", hint, data)
+
+
+def check_running(facts: Facts) -> Finding:
+    """No client runs that could undo a change of the config."""
+    running = facts.running
+    data = {"pids": running.pids}
+    if running.pids:
+        pids = ", ".join(map(str, running.pids))
+        return Finding(
+            "running",
+            "info",
+            f"kimi-code is running on this home (process {pids})",
+            "quit it before `apply` or `revert`: a running client may undo an edit",
+            data,
+        )
+    if not running.checked:
+        return Finding(
+            "running",
+            "skipped",
+            "cannot be told on this system",
+            "quit kimi-code before `apply` or `revert`",
+            data,
+        )
+    return Finding("running", "ok", "kimi-code is not running", None, data)
+
+
+def check_home(facts: Facts) -> Finding:
+    """The client's home is a private folder."""
+    home = facts.home
+    told = "" if home.source == "default" else f", from {home.source}"
+    data = {"path": home.path, "source": home.source, "mode": octal(facts.home_mode)}
+    if facts.home_mode is None:
+        if home.path.exists():
+            return Finding(
+                "home",
+                "error",
+                f"not a folder: {home.path}{told}",
+                "see --home and KIMI_CODE_HOME",
+                data,
+            )
+        return Finding(
+            "home",
+            "error",
+            f"does not exist: {home.path}{told}",
+            "start `kimi` once and sign in; if its data lies elsewhere, pass --home DIR",
+            data,
+        )
+    message = f"{home.path}{told}"
+    if home.path.is_symlink():
+        message += f", a symlink to {home.path.resolve()}"
+    if sys.platform != "win32" and facts.home_mode & 0o022:
+        return Finding(
+            "home",
+            "warning",
+            f"others can write to it: {message}",
+            f"chmod go-w {home.path}",
+            data,
+        )
+    return Finding("home", "ok", message, None, data)
+
+
+def check_login(facts: Facts) -> Finding:
+    """The client is signed in."""
+    login = facts.login
+    if login is None:
+        if facts.own and isinstance(routes.credential_of(facts.data), ApiKey | KeyVariable):
+            return Finding("login", "info", "none, but the own provider has an API key")
+        return Finding(
+            "login", "warning", "the config has no managed login", "sign in with `kimi login`"
+        )
+    data = {"slot": login.slot, "present": login.present, "expires_at": utc(login.expires_at)}
+    if login.problem:
+        return Finding(
+            "login",
+            "error",
+            f"not signed in, {login.problem}: {login.path}",
+            "sign in again with `kimi login`",
+            data,
+        )
+    if not login.present:
+        return Finding(
+            "login", "error", f"not signed in (slot {login.slot})", "run `kimi login`", data
+        )
+    if login.expires_at is None:
+        return Finding("login", "info", f"signed in (slot {login.slot}), no end named", None, data)
+    left = login.expires_at - facts.now
+    if left > 0:
+        message = f"signed in (slot {login.slot}), token valid for {span(left)}"
+        return Finding("login", "ok", message, None, data)
+    message = f"token expired {span(-left)} ago (slot {login.slot})"
+    if login.renewable:
+        hint = "nothing to do: `kimi` renews it at its next request"
+        return Finding("login", "info", message, hint, data)
+    return Finding("login", "error", message, "run `kimi login`", data)
+
+
+# Measured on 0.20.0, 0.25.0, 0.38.0 and 2.1.0.
+_ENVIRONMENT = {
+    "KIMI_CODE_BASE_URL": "moves the login to another slot and the model list to another server",
+    "KIMI_CODE_OAUTH_HOST": "moves the login to another host and slot",
+    "KIMI_OAUTH_HOST": "moves the login to another host and slot",
+    "KIMI_CODE_CUSTOM_HEADERS": "adds headers to every request, below all others",
+    "KIMI_MODEL_NAME": "replaces the default model, whatever the config says",
+    "KIMI_SECONDARY_MODEL": "replaces the model of subagents",
+}
+
+
+def check_environment(facts: Facts) -> Finding:
+    """No environment variable changes what the client sends."""
+    effects = {name: effect for name, effect in _ENVIRONMENT.items() if facts.env.get(name)}
+    for name in sorted(facts.env):
+        if name.startswith("KIMI_MODEL_") and facts.env[name]:
+            effects.setdefault(name, "changes the parameters of requests")
+    data = {"variables": sorted(effects)}
+    if not effects:
+        return Finding("environment", "ok", "nothing set that changes requests", None, data)
+    listed = "; ".join(f"{name} {effect}" for name, effect in effects.items())
+    return Finding(
+        "environment", "warning", listed, "unset what you do not need, then look again", data
+    )
+
+
+def check_recent_errors(facts: Facts) -> Finding:
+    """The errors that the client has logged in the last days, by what they mean."""
+    meanings = [
+        (error, answers.classify(error.status or 0, None, error.message))
+        for error in facts.log_errors
+    ]
+    if not meanings:
+        return Finding(
+            "recent-errors",
+            "ok",
+            "none in the client's logs of the last days",
+            None,
+            {"errors": []},
+        )
+    entries = [
+        {
+            "time": error.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "status": error.status,
+            "verdict": meaning.verdict,
+            "message": error.message,
+            "times": error.times,
+        }
+        for error, meaning in meanings
+    ]
+    listed = "; ".join(
+        f"{error.time:%Y-%m-%d %H:%M}Z {error.status or ''} {error.message} ({meaning.verdict}"
+        + (f", {error.times} times)" if error.times > 1 else ")")
+        for error, meaning in meanings[:3]
+    )
+    more = f"; and {len(meanings) - 3} more" if len(meanings) > 3 else ""
+    newest = meanings[0][1]
+    return Finding(
+        "recent-errors", "info", f"{listed}{more}", f"newest: {newest.advice}", {"errors": entries}
+    )
+
+
+def _install_data(install: Install) -> dict[str, Any]:
+    return {
+        "found": True,
+        "path": install.path,
+        "version": install.version,
+        "origin": install.origin,
+        "kind": install.kind,
+    }
+
+
+def _version_of(install: Install | None) -> str | None:
+    return install.version if install else None

@@ -1,0 +1,163 @@
+"""What the config says: readable, private, and which identity its default model sends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from kimifix.client import features
+from kimifix.config import routes
+from kimifix.config.document import MANAGED, OWN, models, providers
+from kimifix.config.routes import PLATFORM_HEADER
+from kimifix.errors import ConfigError
+from kimifix.facts import Facts
+from kimifix.findings import Finding
+from kimifix.secret import secrets_in
+from kimifix.words import octal
+
+_OFFICIAL = "kimi_code_cli"
+
+
+def check_config(facts: Facts) -> Finding:
+    """The config is there, readable and valid TOML."""
+    path = facts.home.config
+    try:
+        content = facts.snapshot.content
+        if content is None:
+            return Finding(
+                "config",
+                "error",
+                f"does not exist: {path}",
+                "start `kimi` and sign in with /login; or `kimifix apply --credential key`",
+                {"path": path, "exists": False},
+            )
+        document = facts.document
+    except ConfigError as error:
+        data = {"path": error.path, "line": error.line, "column": error.column}
+        return Finding("config", "error", str(error), error.hint, data)
+    data = {"path": path, "bytes": len(content), "symlink_to": None}
+    message = str(path)
+    if path.is_symlink():
+        data["symlink_to"] = facts.snapshot.real
+        message += f", a symlink to {facts.snapshot.real}; the client will make it a plain file"
+    if not content.strip():
+        return Finding(
+            "config", "warning", f"is empty: {message}", "sign in with `kimi login`", data
+        )
+    if document.bom:
+        return Finding(
+            "config",
+            "warning",
+            f"begins with a byte order mark: {message}",
+            "save it as UTF-8 without BOM",
+            data,
+        )
+    return Finding("config", "ok", message, None, data)
+
+
+def check_config_mode(facts: Facts) -> Finding:
+    """Nobody else can read a config that holds a key."""
+    mode = facts.snapshot.mode
+    data = {"mode": octal(mode)}
+    if facts.snapshot.content is None or sys.platform == "win32":
+        return Finding("config-mode", "skipped", "nothing to look at", None, data)
+    if not any(secrets_in(facts.data)):
+        return Finding("config-mode", "ok", f"mode {mode:04o}, holds no key", None, data)
+    if mode & 0o077:
+        return Finding(
+            "config-mode",
+            "warning",
+            f"holds a key, and others can read it (mode {mode:04o})",
+            f"chmod 600 {facts.home.config}",
+            data,
+        )
+    return Finding("config-mode", "ok", f"mode {mode:04o}, holds a key", None, data)
+
+
+def check_default_model(facts: Facts) -> Finding:
+    """`default_model` names an alias that exists."""
+    default = facts.data.get("default_model")
+    data = {"default_model": default}
+    if default is None:
+        return Finding(
+            "default-model",
+            "warning",
+            "not set: kimi-code will ask for a model",
+            "choose one with /model, or run `kimifix apply`",
+            data,
+        )
+    if default not in models(facts.data):
+        hint = "choose one with /model"
+        if str(default).startswith(f"{OWN}/"):
+            hint = "run `kimifix apply` to write it again, or `kimifix revert`"
+        return Finding(
+            "default-model", "error", f"names an alias that does not exist: {default}", hint, data
+        )
+    return Finding("default-model", "ok", str(default), None, data)
+
+
+def check_managed_headers(facts: Facts) -> Finding:
+    """The managed provider carries no header, which would not last."""
+    headers = facts.managed.get("custom_headers")
+    if not isinstance(headers, Mapping) or not headers:
+        return Finding("managed-headers", "ok", "none on the managed provider")
+    names = ", ".join(headers)
+    return Finding(
+        "managed-headers",
+        "warning",
+        f"on the managed provider, where they do not last: {names}",
+        "login and model refresh drop them; `kimifix apply` carries them to a provider that stays",
+        {"headers": list(headers)},
+    )
+
+
+def check_identity(facts: Facts) -> Finding:
+    """What the default model says about the client, by the config alone."""
+    default = facts.data.get("default_model")
+    alias = models(facts.data).get(default) if isinstance(default, str) else None
+    if alias is None:
+        return Finding("identity", "skipped", "no default model to look at")
+    name = alias.get("provider_id", alias.get("provider", facts.data.get("default_provider")))
+    provider = providers(facts.data).get(str(name))
+    if provider is None:
+        return Finding(
+            "identity",
+            "error",
+            f"the provider of {default} does not exist: {name}",
+            "choose another model with /model, or run `kimifix apply`",
+            {"provider": name},
+        )
+    kind = provider.get("type")
+    data: dict[str, Any] = {"provider": name, "type": kind}
+    if kind not in ("kimi", "anthropic"):
+        return Finding(
+            "identity", "info", f"{default} goes to another vendor's API ({kind})", None, data
+        )
+    by_protocol = alias.get("protocol") == "anthropic" and features.ALIAS_PROTOCOL.works_in(
+        facts.version
+    )
+    surface = "anthropic" if kind == "anthropic" or by_protocol else "openai"
+    platform = routes.platform_of(provider) or (None if kind == "anthropic" else _OFFICIAL)
+    data |= {"surface": surface, "platform": platform}
+    sent = f"{PLATFORM_HEADER}: {platform}" if platform else f"no {PLATFORM_HEADER}"
+    message = f"{default} sends {sent} ({surface} surface, provider {name})"
+    headers = provider.get("custom_headers")
+    spelled = [
+        key
+        for key in (headers if isinstance(headers, Mapping) else {})
+        if key != PLATFORM_HEADER and key.lower() == PLATFORM_HEADER.lower()
+    ]
+    if spelled:
+        data["spelled"] = spelled
+        return Finding(
+            "identity",
+            "warning",
+            f"{message}, and beside it the other spelling {', '.join(spelled)}",
+            f"spell it exactly {PLATFORM_HEADER}: header names merge case-sensitively",
+            data,
+        )
+    if name == MANAGED and platform != _OFFICIAL:
+        hint = "it will not last: run `kimifix apply`"
+        return Finding("identity", "warning", message, hint, data)
+    return Finding("identity", "info" if platform == _OFFICIAL else "ok", message, None, data)

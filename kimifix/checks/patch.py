@@ -1,0 +1,143 @@
+"""Whether our entries are in the config, whole and of use, and can be taken out exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kimifix.client import features
+from kimifix.config import routes
+from kimifix.config.document import MANAGED, OWN, alias_references, providers, served_by
+from kimifix.config.patch import own_entries
+from kimifix.config.routes import KeyVariable, Login
+from kimifix.facts import Facts
+from kimifix.findings import Finding
+from kimifix.words import UPDATE
+
+
+def check_patch(facts: Facts) -> Finding:
+    """Our entries are absent, or complete."""
+    entries = own_entries(facts.data)
+    if not entries:
+        if facts.receipt and not _was_reverted(facts):
+            return Finding(
+                "patch",
+                "warning",
+                "was applied, but its entries are gone",
+                "run `kimifix apply` to write them again, or `kimifix revert` to end it",
+                {"state": "gone"},
+            )
+        hint = "find out whether one is needed: kimifix doctor --probe"
+        return Finding("patch", "info", "not applied", hint, {"state": "absent"})
+    if not facts.receipt and OWN in providers(facts.data) and not routes.matches(facts.data):
+        return Finding(
+            "patch",
+            "warning",
+            f"a provider named `{OWN}` is there that kimifix did not write",
+            "`apply` will refuse: rename it if you want to use kimifix",
+            {"state": "foreign"},
+        )
+    route = routes.route_of(facts.data)
+    data = {"state": "complete", "route": route, "entries": [".".join(p) for p in entries]}
+    faults = list(_faults(facts))
+    if not faults:
+        return Finding("patch", "ok", f"applied and complete, route {route}", None, data)
+    data |= {"state": "incomplete", "faults": [fault for fault, _ in faults]}
+    hints = dict.fromkeys(hint for _, hint in faults)
+    message = "incomplete: " + "; ".join(fault for fault, _ in faults)
+    return Finding("patch", "warning", message, "; ".join(hints), data)
+
+
+def _faults(facts: Facts) -> list[tuple[str, str]]:
+    """Return what is wrong with a patch that is there, each with its remedy."""
+    again = "run `kimifix apply` again"
+    data = facts.data
+    found = []
+    if OWN not in providers(data):
+        found.append(("the own provider is gone", again))
+    drift = routes.drift(data)
+    if drift.missing:
+        found.append((f"no twin for {', '.join(drift.missing)}", again))
+    if drift.outdated:
+        found.append((f"outdated twin {', '.join(drift.outdated)}", again))
+    if drift.provider:
+        found.append(("the own provider no longer fits the managed one", again))
+    managed = served_by(data, MANAGED)
+    for reference in alias_references(data):
+        if reference.alias in managed and _was_moved(facts, reference.path):
+            found.append(
+                (f"`{'.'.join(reference.path)}` has moved back to {reference.alias}", again)
+            )
+    if _thinking_switched_off(facts):
+        found.append(("thinking was switched off by the client", "switch it on again with /model"))
+    return found + _credential_faults(facts)
+
+
+def _credential_faults(facts: Facts) -> list[tuple[str, str]]:
+    version = facts.version
+    match routes.credential_of(facts.data):
+        case Login() if version and not features.SHARED_LOGIN.works_in(version):
+            fault = f"kimi-code {version} cannot share its login"
+            return [(fault, f"{UPDATE}, or `kimifix apply --credential key`")]
+        case Login() if not (facts.login and facts.login.present):
+            return [("it shares a login that is not there", "run `kimi login`")]
+        case KeyVariable() if version and not features.KEY_VARIABLE.works_in(version):
+            fault = f"kimi-code {version} does not read `api_key_env`"
+            return [(fault, f"{UPDATE}, or `kimifix apply --credential key`")]
+        case KeyVariable(name) if not facts.env.get(name):
+            return [(f"{name} is not set", f"set {name} where kimi-code is started")]
+    return []
+
+
+def _was_moved(facts: Facts, path: tuple[str, ...]) -> bool:
+    receipt = facts.receipt
+    if receipt is None:
+        return path == ("default_model",)
+    return any(moved.path == path for moved in receipt.undo.moved)
+
+
+def _was_reverted(facts: Facts) -> bool:
+    return facts.receipt is not None and facts.receipt.before == facts.snapshot.sha256
+
+
+def _thinking_switched_off(facts: Facts) -> bool:
+    thinking = facts.data.get("thinking")
+    if features.thinking_setting(facts.version) == ("default_thinking",):
+        off = facts.data.get("default_thinking") is False
+    else:
+        off = isinstance(thinking, Mapping) and thinking.get("enabled") is False
+    wrote_on = facts.receipt is not None and any(
+        moved.new is True for moved in facts.receipt.undo.moved
+    )
+    return off and wrote_on
+
+
+def check_receipt(facts: Facts) -> Finding:
+    """The receipt and the backup that an exact `revert` needs are there."""
+    backups = facts.store.backup_paths()
+    data = {"folder": facts.state_folder, "backups": len(backups)}
+    receipt = facts.receipt
+    if not own_entries(facts.data) and receipt is None:
+        kept = (
+            f"none needed; backups are kept in {facts.store.backups}" if backups else "none needed"
+        )
+        return Finding("receipt", "ok", kept, None, data)
+    if receipt is None:
+        return Finding(
+            "receipt",
+            "warning",
+            "lost, or written on another machine",
+            "`kimifix revert` still works, by the structure of the config",
+            data,
+        )
+    data |= {"time": receipt.time, "kimifix": receipt.kimifix, "client": receipt.client}
+    if receipt.before and facts.store.backup(receipt.before) is None:
+        return Finding(
+            "receipt",
+            "warning",
+            f"its backup is gone or damaged: {facts.store.backups}",
+            "`kimifix revert` still works, key by key",
+            data,
+        )
+    untouched = receipt.after == facts.snapshot.sha256
+    state = "config untouched since" if untouched else "config edited since"
+    return Finding("receipt", "ok", f"applied {receipt.time}, {state}", None, data)

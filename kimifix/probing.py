@@ -1,0 +1,145 @@
+"""Asking the server, for `doctor --probe` and `apply --route auto`: who asks, with what, where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kimifix.client import features, identity
+from kimifix.client.home import DEFAULT_BASE_URL
+from kimifix.config import routes
+from kimifix.config.document import MANAGED, OWN, models, served_by
+from kimifix.config.routes import BUILT_IN_MODELS
+from kimifix.errors import KimifixError
+from kimifix.facts import Facts
+from kimifix.findings import Finding, Status
+from kimifix.secret import Secret
+from kimifix.server import answers
+from kimifix.server.answers import Answer, Credential, Judgement
+from kimifix.server.probe import ask
+from kimifix.words import span
+
+_STATUS: Mapping[str, Status] = {
+    "accepted": "ok",
+    "overload": "warning",
+    "server": "warning",
+    "unknown": "warning",
+    "unreachable": "warning",
+}
+
+
+@dataclass(frozen=True)
+class Probed:
+    """The matrix of answers and what they say together."""
+
+    answers: tuple[Answer, ...]
+    judgement: Judgement
+
+
+def probe(facts: Facts, progress: Callable[[str], None], key: Secret | None = None) -> Probed:
+    """Ask the server that the config names, the honest identities first, as little as needed.
+
+    The credential is ``key``, else the login, else the key of the own provider, else
+    KIMIFIX_API_KEY. Raises ``KimifixError`` where there is none that can be used: an
+    expired login is never refreshed here.
+    """
+    kind, credential = _credential(facts, key)
+    version = str(facts.version or features.NEWEST_KNOWN)
+    machine = identity.this_machine()
+    found: list[Answer] = []
+    while (question := answers.next_probe(found, kind)) is not None:
+        shown = question.platform or "no X-Msh-Platform"
+        progress(f"asking the server ({question.surface} surface, {shown})")
+        headers = identity.request_headers(
+            question.surface,
+            question.platform,
+            version=version,
+            home=facts.home.path,
+            machine=machine,
+        )
+        found.append(
+            ask(
+                question,
+                base_url=_base_url(facts),
+                model=_model(facts),
+                headers=headers,
+                credential=credential,
+                env=facts.env,
+            )
+        )
+    judgement = answers.judge(
+        found,
+        patched=routes.route_of(facts.data),
+        client_version_is_old=facts.version is not None and facts.version < features.NEWEST_KNOWN,
+        shares_login=facts.version is None or features.SHARED_LOGIN.works_in(facts.version),
+        credential=kind,
+    )
+    return Probed(tuple(found), judgement)
+
+
+def finding(probed: Probed) -> Finding:
+    """Return what a probe has shown as a finding."""
+    judgement = probed.judgement
+    status = _STATUS.get(judgement.verdict, "error")
+    if judgement.verdict == "identity" and judgement.recommendation == "not-needed":
+        status = "ok"  # refused as expected, and the patch in place leads round it
+    message = "; ".join((judgement.sentence, *judgement.notes))
+    data = {
+        "verdict": judgement.verdict,
+        "recommendation": judgement.recommendation,
+        "answers": [
+            {
+                "surface": answer.probe.surface,
+                "platform": answer.probe.platform,
+                "http": answer.status,
+                "verdict": answer.verdict,
+                "meaning": answer.meaning.meaning,
+                "type": answer.error_type,
+                "message": answer.message,
+                "problem": answer.problem,
+            }
+            for answer in probed.answers
+        ],
+    }
+    return Finding("probe", status, message, judgement.advice, data)
+
+
+def _credential(facts: Facts, key: Secret | None) -> tuple[Credential, Secret]:
+    if key is not None:
+        return "key", key
+    login = facts.login
+    expired = login is not None and login.expires_at is not None and login.expires_at <= facts.now
+    if login is not None and login.token is not None and not expired:
+        return "login", login.token
+    value = (facts.own or {}).get("api_key") or facts.env.get("KIMIFIX_API_KEY")
+    if value:
+        return "key", Secret(value)
+    if login is not None and login.expires_at is not None and expired:
+        raise KimifixError(
+            f"the login expired {span(facts.now - login.expires_at)} ago, and only kimi-code "
+            "may renew it",
+            "start `kimi` and send one message (an error is fine: it renews the login), "
+            "then probe again",
+        )
+    raise KimifixError(
+        "there is no credential to ask with", "sign in with `kimi login`, or set KIMIFIX_API_KEY"
+    )
+
+
+def _base_url(facts: Facts) -> str:
+    base = facts.managed.get("base_url") or (facts.own or {}).get("base_url")
+    if isinstance(base, str) and base:
+        # An own provider of type anthropic has the base without the version.
+        is_bare = base.rstrip("/").endswith("/coding")
+        return f"{base.rstrip('/')}/v1" if is_bare else base
+    return facts.home.region_base_url or DEFAULT_BASE_URL
+
+
+def _model(facts: Facts) -> str:
+    """Return the id of the default model, where it is one of this server, else of the first."""
+    served = {**served_by(facts.data, MANAGED), **served_by(facts.data, OWN)}
+    default = models(facts.data).get(str(facts.data.get("default_model")))
+    for model in (default, *served.values()):
+        if model is not None and model in served.values() and isinstance(model.get("model"), str):
+            return str(model["model"])
+    return str(BUILT_IN_MODELS[0]["model"])
