@@ -52,11 +52,11 @@ def _check_platform(_: click.Context, __: click.Parameter, value: str) -> str:
 @main.command("apply")
 @click.option(
     "--route",
-    type=click.Choice(["header", "anthropic"]),
+    type=click.Choice(["header", "anthropic", "auto"]),
     default="header",
     show_default=True,
     help="header: send another X-Msh-Platform. anthropic: the Anthropic-compatible surface, "
-    "identity unaltered.",
+    "identity unaltered. auto: ask the server, then the mildest that it accepts.",
 )
 @click.option(
     "--credential",
@@ -104,7 +104,8 @@ def apply_command(
         raise click.UsageError("--key-env goes with neither --key-stdin nor --credential login")
 
     def story(env: dict[str, str], printer: Printer) -> int:
-        from kimifix.apply import Request, apply
+        from kimifix.apply import apply
+        from kimifix.draft import Request
         from kimifix.output import TerminalDialogue, print_apply, show_apply
         from kimifix.secret import Secret
 

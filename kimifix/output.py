@@ -18,7 +18,7 @@ from kimifix.errors import ConfigError, KimifixError
 from kimifix.secret import Secret, redact
 
 if TYPE_CHECKING:
-    from kimifix import apply, doctor, revert
+    from kimifix import apply, doctor, draft, revert
     from kimifix.config.patch import Moved
 
 Proposal = TypeVar("Proposal")
@@ -168,7 +168,7 @@ class TerminalDialogue(Generic[Proposal]):
         self._printer.aside(text)
 
 
-def show_apply(printer: Printer, proposal: apply.Proposal) -> None:
+def show_apply(printer: Printer, proposal: draft.Proposal) -> None:
     """Print client, config, route, diff and policy notice."""
     if not printer.as_json:
         _facts(printer, proposal)
@@ -193,44 +193,52 @@ def print_apply(printer: Printer, outcome: apply.Outcome) -> None:
     """Print what `apply` has come to."""
     proposal = outcome.proposal
     if printer.as_json:
-        printer.json(
-            {
-                "status": outcome.status,
-                "config": proposal.config,
-                "client": proposal.client,
-                "route": proposal.route,
-                "platform": proposal.platform,
-                "credential": proposal.credential,
-                "base_url": proposal.base_url,
-                "added": proposal.added,
-                "moved": [_moved_json(moved) for moved in proposal.moved],
-                "diff": proposal.diff if outcome.status != "unchanged" else "",
-                "notice": proposal.notice,
-                "warnings": proposal.warnings,
-                "next": outcome.next_steps,
-                "backup": outcome.backup,
-                "sandbox": outcome.sandbox,
-            }
-        )
+        printer.json(_apply_json(outcome))
         return
     match outcome.status:
+        case "not-needed":
+            printer.text(f"not needed, nothing written: {outcome.reason}")
         case "unchanged":
-            printer.warnings(proposal.warnings)
-            printer.text(f"already applied, nothing written: {proposal.config}")
+            printer.warnings(proposal.warnings if proposal else ())
+            printer.text(f"already applied, nothing written: {outcome.config}")
         case "dry-run":
-            printer.text(f"dry run, nothing written: {proposal.config}")
+            printer.text(f"dry run, nothing written: {outcome.config}")
         case "declined":
-            printer.text(f"nothing written: {proposal.config}")
+            printer.text(f"nothing written: {outcome.config}")
         case "applied":
             printer.text()
-            printer.text(f"applied: {proposal.config}", colour="green", bold=True)
+            printer.text(f"applied: {outcome.config}", colour="green", bold=True)
             if outcome.backup:
                 printer.text(f"backup:  {outcome.backup}")
-            for step in outcome.next_steps:
-                printer.text(f"next:    {step}")
+    for step in outcome.next_steps:
+        printer.text(f"next:    {step}")
     if outcome.sandbox:
         printer.text(f"sandbox: {outcome.sandbox} (your own config was not touched)")
         printer.text(f"next:    kimifix revert --home {outcome.sandbox}")
+
+
+def _apply_json(outcome: apply.Outcome) -> dict[str, Any]:
+    proposal = outcome.proposal
+    fields: dict[str, Any] = {"status": outcome.status, "config": outcome.config}
+    if proposal is not None:
+        fields |= {
+            "client": proposal.client,
+            "route": proposal.route,
+            "platform": proposal.platform,
+            "credential": proposal.credential,
+            "base_url": proposal.base_url,
+            "added": proposal.added,
+            "moved": [_moved_json(moved) for moved in proposal.moved],
+            "diff": proposal.diff if outcome.status != "unchanged" else "",
+            "notice": proposal.notice,
+            "warnings": proposal.warnings,
+        }
+    return fields | {
+        "reason": outcome.reason,
+        "next": outcome.next_steps,
+        "backup": outcome.backup,
+        "sandbox": outcome.sandbox,
+    }
 
 
 def print_revert(printer: Printer, outcome: revert.Outcome) -> None:
@@ -292,7 +300,7 @@ def abbreviated(text: str, home: Path) -> str:
     return text.removesuffix(prefix) + "~" if text.endswith(prefix) else text
 
 
-def _facts(printer: Printer, proposal: apply.Proposal) -> None:
+def _facts(printer: Printer, proposal: draft.Proposal) -> None:
     identity = f"X-Msh-Platform: {proposal.platform}" if proposal.platform else "identity unaltered"
     for name, value in (
         ("client", f"kimi-code {proposal.client or 'not found'}"),
