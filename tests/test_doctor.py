@@ -1,0 +1,333 @@
+"""`kimifix doctor` as a process, on healthy and broken machines."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.command import Kimifix, Result
+from support.configs import LOGGED_IN, install_client, sign_in, write_config
+
+KEY = "sk-kimi-not-a-real-key-0123456789"
+ORDER = [
+    "client",
+    "other-copies",
+    "running",
+    "home",
+    "config",
+    "config-mode",
+    "login",
+    "environment",
+    "default-model",
+    "managed-headers",
+    "identity",
+    "patch",
+    "receipt",
+    "recent-errors",
+    "probe",
+    "capture",
+]
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of kimi-code 2.1.0, which is on PATH."""
+    programs = install_client(tmp_path / "npm")
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
+    return programs
+
+
+@pytest.fixture
+def config(home: Path, client: Path) -> Path:
+    """The config of a signed-in client."""
+    sign_in(home)
+    return write_config(home)
+
+
+def findings(result: Result) -> dict[str, dict[str, Any]]:
+    """Return the findings by check."""
+    return {finding["check"]: finding for finding in result.json["findings"]}
+
+
+def test_healthy_machine_has_nothing_to_complain_about(kimifix: Kimifix, config: Path) -> None:
+    """A signed-in client without patch gives no warning, and leads to --probe."""
+    result = kimifix("doctor", "--json")
+    assert result.code == 0
+    assert {finding["status"] for finding in findings(result).values()} <= {"ok", "info", "skipped"}
+    assert result.json["next"] == "kimifix doctor --probe"
+
+
+def test_json_is_pinned(kimifix: Kimifix, config: Path) -> None:
+    """Fields, order of checks and statuses are a promise to programs."""
+    result = kimifix("doctor", "--json").json
+    assert result.keys() == {"version", "command", "status", "findings", "verdict", "next"}
+    assert (result["version"], result["command"]) == (1, "doctor")
+    assert [finding["check"] for finding in result["findings"]] == ORDER
+    for finding in result["findings"]:
+        assert finding.keys() == {"check", "status", "message", "hint", "data"}
+        assert finding["status"] in ("ok", "info", "warning", "error", "skipped")
+
+
+def test_doctor_writes_nothing(kimifix: Kimifix, config: Path, tmp_path: Path) -> None:
+    """Not a file is made or changed, neither in the home nor in the state folder."""
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    kimifix("doctor")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_text_fits_eighty_columns(kimifix: Kimifix, config: Path) -> None:
+    """No line of ordinary words is wider than a terminal of 80 columns."""
+    lines = kimifix("doctor").out.splitlines()
+    too_wide = [line for line in lines if len(line) > 80 and " " in line[26:].strip()]
+    assert too_wide == []
+    assert lines[-2].startswith("verdict: ")
+    assert lines[-1] == "next:    kimifix doctor --probe"
+
+
+def no_config(home: Path) -> None:
+    """Leave a home without config."""
+
+
+def empty_config(home: Path) -> None:
+    """Write an empty config."""
+    write_config(home, "")
+
+
+def broken_toml(home: Path) -> None:
+    """Write a config with an error in line 3."""
+    write_config(home, 'a = 1\nb = 2\nc = "open\n')
+
+
+def not_utf8(home: Path) -> None:
+    """Write bytes that are no UTF-8 into line 2."""
+    (home / "config.toml").write_bytes(b"a = 1\nb = '\xff'\n")
+
+
+def with_bom(home: Path) -> None:
+    """Write a config with a byte order mark."""
+    write_config(home, "\ufeff" + LOGGED_IN)
+    sign_in(home)
+
+
+def folder_as_config(home: Path) -> None:
+    """Make the config a folder."""
+    (home / "config.toml").mkdir()
+
+
+def dangling_symlink(home: Path) -> None:
+    """Make the config a symlink to nowhere."""
+    (home / "config.toml").symlink_to(home / "gone.toml")
+
+
+def signed_out(home: Path) -> None:
+    """Leave a config whose login has no file."""
+    write_config(home)
+
+
+def expired_without_renewal(home: Path) -> None:
+    """Leave an expired login without a refresh token."""
+    write_config(home)
+    path = sign_in(home, expires_at=1000)
+    data = json.loads(path.read_text())
+    del data["refresh_token"]
+    path.write_text(json.dumps(data))
+
+
+def garbage_login(home: Path) -> None:
+    """Leave a credentials file that is no JSON."""
+    write_config(home)
+    sign_in(home).write_text("{oops")
+
+
+def key_for_everyone(home: Path) -> None:
+    """Leave a key in a config that everyone can read."""
+    write_config(home, LOGGED_IN + f'[providers.other]\ntype = "openai"\napi_key = "{KEY}"\n')
+    sign_in(home)
+
+
+def header_on_managed(home: Path) -> None:
+    """Write the header where it does not last."""
+    text = LOGGED_IN.replace(
+        'api_key = ""\nbase', 'api_key = ""\ncustom_headers = { X-Msh-Platform = "x" }\nbase', 1
+    )
+    write_config(home, text)
+    sign_in(home)
+
+
+def dangling_default(home: Path) -> None:
+    """Let the default name an alias that does not exist."""
+    write_config(home, LOGGED_IN.replace('"kimi-code/kimi-for-coding"', '"gone"', 1))
+    sign_in(home)
+
+
+@pytest.mark.parametrize(
+    ("breakage", "check", "status", "message", "hint"),
+    [
+        (no_config, "config", "error", "does not exist", "sign in"),
+        (empty_config, "config", "warning", "is empty", "kimi login"),
+        (broken_toml, "config", "error", "line 3, column 10", "mend this line"),
+        (not_utf8, "config", "error", "line 2", "UTF-8"),
+        (with_bom, "config", "warning", "byte order mark", "without BOM"),
+        (folder_as_config, "config", "error", "a folder", None),
+        (dangling_symlink, "config", "error", "does not exist", "symlink"),
+        (signed_out, "login", "error", "not signed in", "kimi login"),
+        (expired_without_renewal, "login", "error", "expired", "kimi login"),
+        (garbage_login, "login", "error", "not valid JSON", "kimi login"),
+        (key_for_everyone, "config-mode", "warning", "others can read it", "chmod 600"),
+        (header_on_managed, "managed-headers", "warning", "do not last", "kimifix apply"),
+        (dangling_default, "default-model", "error", "does not exist", "/model"),
+    ],
+)
+def test_each_breakage_is_named_with_its_remedy(
+    kimifix: Kimifix,
+    home: Path,
+    client: Path,
+    breakage: Callable[[Path], None],
+    check: str,
+    status: str,
+    message: str,
+    hint: str | None,
+) -> None:
+    """The check in question says what is wrong and what to do; all others run, too."""
+    breakage(home)
+    result = kimifix("doctor", "--json")
+    assert [finding["check"] for finding in result.json["findings"]] == ORDER
+    finding = findings(result)[check]
+    assert finding["status"] == status
+    assert message in finding["message"]
+    assert hint is None or hint in finding["hint"]
+    assert result.code == (1 if status == "error" else 0)
+    if status == "error":
+        assert check in result.json["verdict"]
+
+
+def test_without_kimi_code_says_so(kimifix: Kimifix) -> None:
+    """No program and no home are two errors with a remedy each."""
+    result = kimifix("doctor", "--json")
+    assert result.code == 1
+    assert findings(result)["client"]["status"] == "error"
+    assert findings(result)["home"]["status"] == "error"
+
+
+def test_patch_is_complete_after_apply(kimifix: Kimifix, config: Path) -> None:
+    """After `apply` the patch and the receipt are there and the identity is another."""
+    kimifix("apply", "--yes")
+    found = findings(kimifix("doctor", "--json"))
+    assert found["patch"]["data"]["state"] == "complete"
+    assert found["identity"]["data"]["platform"] == "kimi_cli"
+    assert "config untouched since" in found["receipt"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        pytest.param(
+            'default_model = "kimifix/', 'default_model = "kimi-code/', "moved back", id="default"
+        ),
+        pytest.param("[providers.kimifix", "[providers.gone", "provider is gone", id="provider"),
+        pytest.param(
+            'max_context_size = 262144\ncapabilities = ["thinking"',
+            'max_context_size = 1\ncapabilities = ["thinking"',
+            "outdated twin",
+            id="outdated twin",
+        ),
+        pytest.param(
+            "[services.moonshot_search]",
+            '[models."kimi-code/k3"]\nprovider = "managed:kimi-code"\nmodel = "k3"\n'
+            "max_context_size = 1\n\n[services.moonshot_search]",
+            "no twin for kimifix/k3",
+            id="missing twin",
+        ),
+        pytest.param(
+            'key = "oauth/kimi-code"\n\n[models',
+            'key = "oauth/kimi-code"\noauth_host = "https://auth.example"\n\n[models',
+            "no longer fits",
+            id="login moved",
+        ),
+    ],
+)
+def test_incomplete_patch_is_found_and_mended(
+    kimifix: Kimifix, config: Path, old: str, new: str, fault: str
+) -> None:
+    """Each way in which a patch falls apart is named, and `apply` mends it."""
+    kimifix("apply", "--yes")
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new, 1 if "[providers" not in old else -1))
+    finding = findings(kimifix("doctor", "--json"))["patch"]
+    assert finding["status"] == "warning"
+    assert fault in finding["message"]
+    assert "kimifix apply" in finding["hint"]
+    assert kimifix("apply", "--yes").code == 0
+    assert findings(kimifix("doctor", "--json"))["patch"]["data"]["state"] == "complete"
+
+
+def test_thinking_switched_off_is_found(kimifix: Kimifix, home: Path, config: Path) -> None:
+    """Where the client has switched off the thinking that `apply` had kept on, doctor says so."""
+    write_config(home, LOGGED_IN.replace("[thinking]\nenabled = true\n\n", ""))
+    kimifix("apply", "--yes")
+    config.write_text(config.read_text().replace("enabled = true", "enabled = false"))
+    assert "thinking" in findings(kimifix("doctor", "--json"))["patch"]["message"]
+
+
+def test_credential_that_the_version_cannot_use(
+    kimifix: Kimifix, home: Path, config: Path, tmp_path: Path
+) -> None:
+    """A login that an old client cannot share makes the patch incomplete."""
+    kimifix("apply", "--yes")
+    old = install_client(tmp_path / "old", "0.20.1")
+    found = findings(kimifix("doctor", "--json", env={"PATH": str(old)}))
+    assert "0.20.1 cannot share its login" in found["patch"]["message"]
+    assert found["client"]["status"] == "warning"
+
+
+def test_environment_that_changes_requests_is_named(kimifix: Kimifix, config: Path) -> None:
+    """Variables are named with their effect, never with their value."""
+    value = "value-that-nobody-should-see"
+    result = kimifix(
+        "doctor", env={"KIMI_MODEL_NAME": value, "KIMI_CODE_CUSTOM_HEADERS": f"X: {value}"}
+    )
+    assert "KIMI_MODEL_NAME replaces the default model" in " ".join(result.out.split())
+    assert value not in result.out + result.err
+
+
+def test_secrets_never_appear(kimifix: Kimifix, home: Path, client: Path) -> None:
+    """Secrets in config, credentials, environment and logs reach no output, text or JSON."""
+    planted = {
+        "config": "sk-planted-in-config-000000",
+        "header": "planted-in-header-00000000",
+        "token": "planted-in-token-000000000",
+        "env": "planted-in-env-00000000000",
+        "log": "sk-planted-in-log-00000000",
+    }
+    write_config(
+        home,
+        LOGGED_IN
+        + f'[providers.x]\ntype = "openai"\napi_key = "{planted["config"]}"\n'
+        + f'custom_headers = {{ Authorization = "{planted["header"]}" }}\n',
+    )
+    sign_in(home, token=planted["token"])
+    logs = home / "logs"
+    logs.mkdir()
+    (logs / "kimi-code.log").write_text(
+        '2026-11-22T15:35:11.462Z ERROR startup failed  operation="run prompt"\n'
+        f"  Error: provider.api_error: 403 key {planted['log']} and {planted['token']}\n"
+    )
+    env = {"KIMI_API_KEY": planted["env"], "KIMIFIX_API_KEY": planted["env"]}
+    for arguments in (("doctor",), ("doctor", "--json"), ("apply", "--dry-run", "--json")):
+        result = kimifix(*arguments, env=env)
+        for place, secret in planted.items():
+            assert secret not in result.out + result.err, (arguments, place)
+
+
+def test_a_crashing_check_hides_no_other(kimifix: Kimifix, home: Path, client: Path) -> None:
+    """An observation that fails unexpectedly is a warning, and all other checks still run."""
+    write_config(home, "default_model = { odd = 1 }\n[providers.x]\ntype = [1]\n")
+    result = kimifix("doctor", "--json")
+    assert [finding["check"] for finding in result.json["findings"]] == ORDER
+    assert findings(result)["default-model"]["message"] == "could not check: TypeError"
+    assert findings(result)["config"]["status"] == "ok"
