@@ -188,7 +188,8 @@ def _no_login(
     """Return why there is no login that an own provider could share, None where there is one."""
     if snapshot.content is None:
         return f"kimi-code has no config yet: `{snapshot.path}`"
-    slot = login.slot_of(providers(base.data).get(MANAGED, {}), env, managed=True)
+    # An own provider takes the slot from the copied table, not as the managed one does.
+    slot = login.slot_of(providers(base.data).get(MANAGED, {}), env, managed=False)
     if slot is None:
         return f"the config has no managed provider with a login: `{snapshot.path}`"
     if surroundings.home.source == "sandbox":

@@ -89,9 +89,14 @@ class Facts:
 
     @cached_property
     def login(self) -> Login | None:
-        """The login of the managed provider, None where the config names none."""
-        slot = login.slot_of(self.managed, self.env, managed=True)
-        return login.read(self.home, slot) if slot else None
+        """The login of the managed provider, None where the config names none.
+
+        The slot that the client works out for itself comes before the one that the config
+        names, which older clients and own providers use.
+        """
+        slots = [login.slot_of(self.managed, self.env, managed=by) for by in (True, False)]
+        found = [login.read(self.home, slot) for slot in dict.fromkeys(slots) if slot]
+        return next((one for one in found if one.present), next(iter(found), None))
 
     @cached_property
     def store(self) -> Store:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from kimifix.secret import Secret
+from kimifix.secret import Secret, register
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _VARIABLES = {
@@ -76,8 +76,9 @@ def _parsed(name: str, value: str) -> Proxy:
     authorization = None
     if url.username is not None:
         user, password = unquote(url.username), unquote(url.password or "")
-        Secret(password)
         pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+        for secret in (url.password or "", password, pair):
+            register(secret)
         authorization = Secret(f"Basic {pair}")
     return Proxy(host, port or 80, authorization)
 

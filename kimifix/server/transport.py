@@ -32,6 +32,7 @@ _Address = tuple[int, int, int, str, Any]
 
 _LONGEST_BODY = 64 * 1024
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST = r"[\w-][\w.-]*|[0-9a-f.]*:[0-9a-f:.]+"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
@@ -89,9 +90,7 @@ def target(url: str) -> Target:
         raise TransportError("unsendable", "base_url is not a valid URL") from None
     # A backslash ends the host for the client, but not for Python: nobody shall differ
     # about who gets to see the credential.
-    odd = not re.fullmatch(r"[^\s\\]+", url) or not re.fullmatch(
-        r"[\w-][\w.:-]*|:[\w:.]+", host or ""
-    )
+    odd = re.search(r"[\s\\]", parts.netloc) or not re.fullmatch(_HOST, host or "", re.ASCII)
     if odd or host is None or parts.scheme not in _DEFAULT_PORTS:
         raise TransportError("unsendable", "base_url is not an http or https URL")
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")

@@ -42,8 +42,17 @@ class Kimifix:
         env: Mapping[str, str] | None = None,
     ) -> Result:
         """Run the command in the environment of the test plus ``env``."""
+        return self._run(["-m", "kimifix", *map(str, arguments)], stdin, env)
+
+    def python(self, code: str) -> Result:
+        """Run Python code in the environment of the test."""
+        return self._run(["-c", code], None, None)
+
+    def _run(
+        self, arguments: list[str], stdin: str | None, env: Mapping[str, str] | None
+    ) -> Result:
         done = subprocess.run(
-            [sys.executable, "-m", "kimifix", *map(str, arguments)],
+            [sys.executable, *arguments],
             input="" if stdin is None else stdin,
             capture_output=True,
             encoding="utf-8",
