@@ -10,6 +10,7 @@ from kimifix.config.document import (
     MANAGED,
     OWN,
     alias_references,
+    aliases_of,
     models,
     providers,
     served_by,
@@ -110,14 +111,16 @@ def change(data: dict[str, Any], plan: Plan) -> Change:
 def matches(data: dict[str, Any]) -> bool:
     """Tell whether `providers.kimifix` has the shape of one of the routes, by structure alone.
 
-    The way to recognise our own entries where the receipt is lost.
+    The way to recognise our own entries where the receipt is lost: aliases called
+    `kimifix/…` and nothing else, and the marks of a route. Additions by hand do not matter.
     """
     provider = providers(data).get(OWN, {})
-    known = {"type", "base_url", "api_key", "api_key_env", "oauth", "env", "custom_headers"}
-    if not known >= provider.keys() or provider.get("type") not in ("kimi", "anthropic"):
+    aliases = aliases_of(data, OWN)
+    named = bool(aliases) and all(alias.startswith(f"{OWN}/") for alias in aliases)
+    if not named or provider.get("type") not in ("kimi", "anthropic"):
         return False
-    aliases = [a for a, m in data.get("models", {}).items() if m.get("provider") == OWN]
-    return bool(aliases) and all(alias.startswith(f"{OWN}/") for alias in aliases)
+    by_protocol = all(model.get("protocol") == "anthropic" for model in aliases.values())
+    return bool(platform_of(provider)) or provider["type"] == "anthropic" or by_protocol
 
 
 def route_of(data: dict[str, Any]) -> Route | None:
@@ -127,7 +130,7 @@ def route_of(data: dict[str, Any]) -> Route | None:
         return None
     if provider.get("type") == "anthropic":
         return "anthropic"
-    aliases = served_by(data, OWN).values()
+    aliases = aliases_of(data, OWN).values()
     by_protocol = any(model.get("protocol") == "anthropic" for model in aliases)
     return "anthropic" if by_protocol and not platform_of(provider) else "header"
 
