@@ -24,11 +24,12 @@ from kimifix.surroundings import Surroundings
 
 DEFAULT_PLATFORM = "kimi_cli"
 
-POLICY_NOTICE = """\
-The vendor's Community Guidelines forbid altering client identity information.
-This route makes kimi-code say `X-Msh-Platform: {platform}` instead of `kimi_code_cli`.
-Accounts were suspended for a forged identity in May 2026 (and restored days later).
-The documented route alters nothing: kimifix apply --route anthropic"""
+POLICY_NOTICE = (
+    "the vendor's Community Guidelines forbid altering client identity information, and this "
+    "route makes kimi-code send `X-Msh-Platform: {platform}` instead of `kimi_code_cli`. "
+    "Accounts were suspended for a forged identity in May 2026, and restored days later. "
+    "The documented route alters nothing: kimifix apply --route anthropic"
+)
 
 
 @dataclass(frozen=True)

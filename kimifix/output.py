@@ -90,6 +90,10 @@ class Printer:
         for warning in warnings:
             self._label("warning", "yellow", warning)
 
+    def notice(self, notice: str) -> None:
+        """Print the policy notice to stderr."""
+        self._label("notice", "magenta", notice)
+
     def error(self, error: KimifixError) -> None:
         """Say what was refused or failed and what to do: to stderr, and as JSON if asked for."""
         if self.as_json:
@@ -102,8 +106,14 @@ class Printer:
             self._label("hint", "cyan", error.hint)
 
     def _label(self, word: str, colour: str, text: str) -> None:
-        head = click.style(f"{word}:", fg=colour, bold=True)
-        self._echo(f"{head} {self._shown(text)}", err=True)
+        head = f"{word}:"
+        lines = [self._shown(text)]
+        if sys.stderr.isatty():  # whoever reads a pipe wants one line for each message
+            lines = self._wrapped(text, len(head) + 1)
+        first, *rest = lines
+        self._echo(f"{click.style(head, fg=colour, bold=True)} {first}", err=True)
+        for line in rest:
+            self._echo(" " * (len(head) + 1) + line, err=True)
 
     def _shown(self, text: str) -> str:
         return redact(abbreviated(text, self._home))
@@ -176,8 +186,7 @@ def show_apply(printer: Printer, proposal: draft.Proposal) -> None:
         printer.diff(proposal.diff)
     printer.warnings(proposal.warnings)
     if proposal.notice:
-        for line in proposal.notice.splitlines():
-            printer.aside(f"notice: {line}")
+        printer.notice(proposal.notice)
 
 
 def show_revert(printer: Printer, proposal: revert.Proposal) -> None:

@@ -10,6 +10,7 @@ from kimifix.client.home import DEFAULT_BASE_URL
 from kimifix.config import routes
 from kimifix.config.document import MANAGED, OWN, models, served_by
 from kimifix.config.routes import BUILT_IN_MODELS
+from kimifix.credentials import checked_key
 from kimifix.errors import KimifixError
 from kimifix.facts import Facts
 from kimifix.findings import Finding, Status
@@ -56,6 +57,7 @@ def probe(facts: Facts, progress: Callable[[str], None], key: Secret | None = No
             version=version,
             home=facts.home.path,
             machine=machine,
+            custom=_custom_headers(facts),
         )
         found.append(
             ask(
@@ -106,14 +108,16 @@ def finding(probed: Probed) -> Finding:
 
 def _credential(facts: Facts, key: Secret | None) -> tuple[Credential, Secret]:
     if key is not None:
-        return "key", key
+        return "key", Secret(checked_key(key)[0])
     login = facts.login
     expired = login is not None and login.expires_at is not None and login.expires_at <= facts.now
     if login is not None and login.token is not None and not expired:
         return "login", login.token
-    value = (facts.own or {}).get("api_key") or facts.env.get("KIMIFIX_API_KEY")
+    own = facts.own or {}
+    named = facts.env.get(str(own.get("api_key_env")))
+    value = own.get("api_key") or named or facts.env.get("KIMIFIX_API_KEY")
     if value:
-        return "key", Secret(value)
+        return "key", Secret(checked_key(Secret(value))[0])
     if login is not None and login.expires_at is not None and expired:
         raise KimifixError(
             f"the login expired {span(facts.now - login.expires_at)} ago, and only kimi-code "
@@ -133,6 +137,13 @@ def _base_url(facts: Facts) -> str:
         is_bare = base.rstrip("/").endswith("/coding")
         return f"{base.rstrip('/')}/v1" if is_bare else base
     return facts.home.region_base_url or DEFAULT_BASE_URL
+
+
+def _custom_headers(facts: Facts) -> dict[str, str]:
+    """Return the headers that the user has set, which a gateway in between may need."""
+    headers = facts.managed.get("custom_headers")
+    items = headers.items() if isinstance(headers, Mapping) else ()
+    return {name: value for name, value in items if isinstance(value, str)}
 
 
 def _model(facts: Facts) -> str:

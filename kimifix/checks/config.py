@@ -35,7 +35,7 @@ def check_config(facts: Facts) -> Finding:
         document = facts.document
     except ConfigError as error:
         data = {"path": error.path, "line": error.line, "column": error.column}
-        return Finding("config", "error", str(error), error.hint, data)
+        return Finding("config", "error", str(error), _with_backup(facts, error.hint), data)
     data = {"path": path, "bytes": len(content), "symlink_to": None}
     message = str(path)
     if path.is_symlink():
@@ -161,3 +161,12 @@ def check_identity(facts: Facts) -> Finding:
         hint = "it will not last: run `kimifix apply`"
         return Finding("identity", "warning", message, hint, data)
     return Finding("identity", "info" if platform == _OFFICIAL else "ok", message, None, data)
+
+
+def _with_backup(facts: Facts, hint: str | None) -> str | None:
+    """Add to the hint for a broken config where a sound one lies, if kimifix has one."""
+    try:
+        newest = next(reversed(facts.store.backup_paths()), None)
+    except ConfigError:
+        return hint
+    return hint if newest is None else f"{hint}; kimifix has a backup: {newest}"

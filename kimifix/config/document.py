@@ -15,6 +15,8 @@ OWN = "kimifix"
 
 _NOT_A_TABLE = "kimi-code cannot use it either: mend it, then run kimifix again"
 _BOM = "\ufeff"
+_DEEPEST = 100
+_TOO_DEEP = "the config is nested too deep to be read"
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
@@ -56,9 +58,11 @@ def parse(content: bytes, path: Path) -> Document:
     try:
         data = load(text)
     except RecursionError:
-        raise ConfigError(path, "the config is nested too deep to be read") from None
+        raise ConfigError(path, _TOO_DEEP) from None
     except ValueError as error:  # TOMLDecodeError, and dates and integers out of range
         raise _invalid(path, str(error), text) from None
+    if _is_deep(data):
+        raise ConfigError(path, _TOO_DEEP)
     for section in ("providers", "models"):
         _require_tables(data, section, path)
     return Document(text, data, bom)
@@ -149,6 +153,20 @@ def _require_tables(data: dict[str, Any], section: str, path: Path) -> None:
             raise ConfigError(path, f"`{section}.{name}` is not a table", _NOT_A_TABLE)
 
 
+def _is_deep(data: dict[str, Any]) -> bool:
+    """Tell whether ``data`` is too deep to be walked by recursion.
+
+    tomllib reads tables by header and dotted keys without recursion, however deep.
+    """
+    level: list[Any] = [data]
+    for _ in range(_DEEPEST):
+        inside = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [value for values in inside for value in values if isinstance(value, dict | list)]
+        if not level:
+            return False
+    return True
+
+
 def _invalid(path: Path, reason: str, text: str) -> ConfigError:
     match = _PLACE.search(reason)
     line = column = None
@@ -160,7 +178,7 @@ def _invalid(path: Path, reason: str, text: str) -> ConfigError:
     return ConfigError(
         path,
         f"the config is not valid TOML: {reason}",
-        "mend this line, or put a backup in its place, then run kimifix again",
+        "mend this line in an editor, then run kimifix again",
         line=line,
         column=column,
     )

@@ -43,7 +43,7 @@ def ask(
     with_credential = {**headers, name: f"{scheme}{credential.reveal()}"}
     try:
         to = target(_url(probe.surface, base_url))
-        body = json.dumps(_body(probe.surface, model)).encode()
+        body = json.dumps(_body(model)).encode()
         reply = post(to, with_credential.items(), body, env, seconds)
     except TransportError as error:
         return Answer(probe, error.status, None, _clean(error.message), error.problem)
@@ -57,10 +57,11 @@ def _url(surface: Surface, base_url: str) -> str:
     return f"{base.removesuffix('/v1')}/v1/messages?beta=true"
 
 
-def _body(surface: Surface, model: str) -> dict[str, Any]:
-    longest = "max_completion_tokens" if surface == "openai" else "max_tokens"
+def _body(model: str) -> dict[str, Any]:
+    # The client says `max_completion_tokens` on the OpenAI-style surface; `max_tokens` is
+    # understood on both, and nothing in the headers depends on it.
     messages = [{"role": "user", "content": "hi"}]
-    return {"model": model, "messages": messages, longest: 1, "stream": False}
+    return {"model": model, "messages": messages, "max_tokens": 1, "stream": False}
 
 
 def _answer(probe: Probe, reply: Reply) -> Answer:
@@ -69,6 +70,8 @@ def _answer(probe: Probe, reply: Reply) -> Answer:
         message = _clean(f"HTTP {status} leads to {_origin(reply.location)}")
         return Answer(probe, status, None, message, "redirect")
     data = _json(reply.body)
+    if data is None:
+        data = _first_event(reply.body)
     if data is None:
         if not reply.whole:
             return Answer(probe, status, None, "the answer broke off", "broken")
@@ -92,7 +95,8 @@ def _origin(location: str) -> str:
         return "an address that is not valid"
     if not host:
         return "another path of the same server"
-    return f"{parts.scheme or 'the same scheme'}://{host}" + (f":{port}" if port else "")
+    origin = f"{parts.scheme}://{host}" if parts.scheme else host
+    return f"{origin}:{port}" if port else origin
 
 
 def _json(body: bytes) -> dict[str, Any] | None:
@@ -101,6 +105,14 @@ def _json(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
+
+
+def _first_event(body: bytes) -> dict[str, Any] | None:
+    """Return the first event of a stream, which a gateway may send although none was asked for."""
+    for line in body.splitlines():
+        if line.startswith(b"data:"):
+            return _json(line.removeprefix(b"data:"))
+    return None
 
 
 def _error(data: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -120,7 +132,9 @@ def _error(data: Mapping[str, Any]) -> tuple[str | None, str | None]:
 def _is_completion(surface: Surface, data: Mapping[str, Any]) -> bool:
     if isinstance(data.get("error"), Mapping | str):
         return False
-    return isinstance(data.get("choices" if surface == "openai" else "content"), list)
+    if surface == "openai":
+        return isinstance(data.get("choices"), list)
+    return isinstance(data.get("content"), list) or data.get("type") == "message_start"
 
 
 def _described(body: bytes) -> str:

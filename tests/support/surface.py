@@ -10,7 +10,7 @@ import datetime
 import math
 import re
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
@@ -21,6 +21,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _COMMENTS = ("# note", "#", "#\t[not.a.header]", '# key = "value"', "# ü ☃ 😀", "# ]}'\"")
 
 Data = dict[str, Any]
+_Choice = TypeVar("_Choice")
 
 
 def written(data: Data, random: Random) -> str:
@@ -191,7 +192,7 @@ class _Writer:
             lines += self._pick([""], ["", ""], ["# at the end"], ["   "])
         return lines
 
-    def _pick(self, *choices: Any) -> Any:
+    def _pick(self, *choices: _Choice) -> _Choice:
         return self._random.choice(choices)
 
     def _chance(self, probability: float) -> bool:

@@ -1,0 +1,36 @@
+"""A self-signed certificate for servers that speak TLS on loopback."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+TLS_HOST = "api.kimi.test"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate for `api.kimi.test` and the server's side of it."""
+
+    path: Path
+    context: ssl.SSLContext
+
+
+def make(openssl: str, folder: Path) -> Certificate:
+    """Have the `openssl` program make a certificate in ``folder``."""
+    key, path = folder / "key.pem", folder / "certificate.pem"
+    command = (
+        f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={TLS_HOST} "
+        f"-addext subjectAltName=DNS:{TLS_HOST}"
+    )
+    subprocess.run(
+        [openssl, *command.split(), "-keyout", str(key), "-out", str(path)],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, key)
+    return Certificate(path, context)

@@ -1,0 +1,205 @@
+"""The headers of the client, worked out without starting it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kimifix.client.identity import OWN_PLATFORM, Machine, request_headers, this_machine
+from kimifix.secret import MASK
+from kimifix.server import answers
+
+LINUX = Machine("vm", "Linux", "6.18.44", "linux", "x64", node="v24.21.0")
+DEVICE = "11111111-2222-4333-8444-555555555555"
+
+
+def _headers(
+    surface: answers.Surface,
+    platform: str | None,
+    home: Path,
+    *,
+    version: str = "2.1.0",
+    machine: Machine = LINUX,
+    custom: dict[str, str] | None = None,
+) -> dict[str, str]:
+    return request_headers(
+        surface, platform, version=version, home=home, machine=machine, custom=custom
+    )
+
+
+@pytest.fixture
+def with_device(home: Path) -> Path:
+    """A home with a device id as the client writes it."""
+    (home / "device_id").write_text(f"{DEVICE}\n")
+    return home
+
+
+def test_openai_headers_are_those_of_the_client_in_its_order(with_device: Path) -> None:
+    """Recorded from 0.38.0 and 2.1.0 alike, the version aside."""
+    assert list(_headers("openai", OWN_PLATFORM, with_device).items()) == [
+        ("connection", "keep-alive"),
+        ("Accept", "application/json"),
+        ("X-Stainless-Retry-Count", "0"),
+        ("X-Stainless-Lang", "js"),
+        ("X-Stainless-Package-Version", "6.34.0"),
+        ("X-Stainless-OS", "Linux"),
+        ("X-Stainless-Arch", "x64"),
+        ("X-Stainless-Runtime", "node"),
+        ("X-Stainless-Runtime-Version", "v24.21.0"),
+        ("authorization", f"Bearer {MASK}"),
+        ("User-Agent", "kimi-code-cli/2.1.0"),
+        ("X-Msh-Platform", "kimi_code_cli"),
+        ("X-Msh-Version", "2.1.0"),
+        ("X-Msh-Device-Name", "vm"),
+        ("X-Msh-Device-Model", "Linux 6.18.44 x64"),
+        ("X-Msh-Os-Version", "6.18.44"),
+        ("X-Msh-Device-Id", DEVICE),
+        ("content-type", "application/json"),
+        ("accept-language", "*"),
+        ("sec-fetch-mode", "cors"),
+        ("accept-encoding", "gzip, deflate"),
+    ]
+
+
+def test_anthropic_headers_are_those_of_the_client_in_its_order(with_device: Path) -> None:
+    """Recorded from 2.1.0 with an own provider of type kimi."""
+    assert list(_headers("anthropic", OWN_PLATFORM, with_device).items()) == [
+        ("connection", "keep-alive"),
+        ("Accept", "application/json"),
+        ("X-Stainless-Retry-Count", "0"),
+        ("X-Stainless-Timeout", "600"),
+        ("X-Stainless-Lang", "js"),
+        ("X-Stainless-Package-Version", "0.95.2"),
+        ("X-Stainless-OS", "Linux"),
+        ("X-Stainless-Arch", "x64"),
+        ("X-Stainless-Runtime", "node"),
+        ("X-Stainless-Runtime-Version", "v24.21.0"),
+        ("anthropic-version", "2023-06-01"),
+        ("x-api-key", MASK),
+        ("user-agent", "kimi-code-cli/2.1.0"),
+        ("x-msh-platform", "kimi_code_cli"),
+        ("x-msh-version", "2.1.0"),
+        ("x-msh-device-name", "vm"),
+        ("x-msh-device-model", "Linux 6.18.44 x64"),
+        ("x-msh-os-version", "6.18.44"),
+        ("x-msh-device-id", DEVICE),
+        ("content-type", "application/json"),
+        ("anthropic-beta", "context-management-2025-06-27"),
+        ("accept-language", "*"),
+        ("sec-fetch-mode", "cors"),
+        ("accept-encoding", "gzip, deflate"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "first"),
+    [("0.25.0", "user-agent"), ("0.41.0", "user-agent"), ("0.42.0", "x-api-key")],
+)
+def test_the_credential_moved_to_the_front(version: str, first: str, home: Path) -> None:
+    """Up to 0.41.0 the identity came before the credential, from 0.42.0 on after it."""
+    names = list(_headers("anthropic", OWN_PLATFORM, home, version=version))
+    assert min("user-agent", "x-api-key", key=names.index) == first
+
+
+def test_without_platform_nothing_but_the_user_agent_tells_who_asks(with_device: Path) -> None:
+    """An own provider of type anthropic sends no X-Msh header."""
+    headers = _headers("anthropic", None, with_device)
+    assert headers["user-agent"] == "kimi-code-cli/2.1.0"
+    assert not [name for name in headers if name.lower().startswith("x-msh")]
+
+
+def test_an_old_client_names_the_library_on_the_anthropic_surface(home: Path) -> None:
+    """Before 0.20.2 the User-Agent was the library's own."""
+    headers = _headers("anthropic", None, home, version="0.20.0")
+    assert headers["User-Agent"] == "Anthropic/JS 0.95.2"
+    assert "user-agent" not in headers
+
+
+def test_another_platform_changes_that_one_value(with_device: Path) -> None:
+    """The header route alters X-Msh-Platform and nothing else."""
+    own = _headers("openai", OWN_PLATFORM, with_device)
+    altered = _headers("openai", "kimi_cli", with_device)
+    assert altered == {**own, "X-Msh-Platform": "kimi_cli"}
+    assert list(altered) == list(own)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b" \n", b"\xff\xfe", b"one\r\nX-Evil: two", b"x" * 10_000, "Gerät".encode()],
+    ids=["absent", "empty", "blank", "binary", "two lines", "endless", "not ASCII"],
+)
+def test_no_device_id_no_header(content: bytes | None, home: Path) -> None:
+    """What is no device id is left out, and none is made up or written."""
+    if content is not None:
+        (home / "device_id").write_bytes(content)
+    assert "X-Msh-Device-Id" not in _headers("openai", OWN_PLATFORM, home)
+    assert (home / "device_id").exists() == (content is not None)
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("Büro-PC", "Bro-PC"),
+        ("笔记本", "unknown"),
+        (" pc ", "pc"),
+        ("a\r\nb", "ab"),
+        ("", "unknown"),
+    ],
+)
+def test_a_device_name_is_cut_to_ascii(name: str, sent: str, home: Path) -> None:
+    """As the client does: what is not printable ASCII goes, nothing left is `unknown`."""
+    machine = Machine(name, "Linux", "6.1", "linux", "x64")
+    assert _headers("openai", OWN_PLATFORM, home, machine=machine)["X-Msh-Device-Name"] == sent
+
+
+@pytest.mark.parametrize(
+    ("kind", "release", "platform", "architecture", "macos", "expected"),
+    [
+        ("Darwin", "24.3.0", "darwin", "arm64", "15.3.1", "macOS 15.3.1 arm64, MacOS, arm64"),
+        ("Darwin", "24.3.0", "darwin", "x64", None, "macOS 24.3.0 x64, MacOS, x64"),
+        ("Windows_NT", "10.0.1", "win32", "x64", None, "Windows 10.0.1 x64, Windows, x64"),
+        ("Linux", "6.1", "linux", "riscv64", None, "Linux 6.1 riscv64, Linux, other:riscv64"),
+        ("FreeBSD", "14.1", "freebsd", "ia32", None, "FreeBSD 14.1 ia32, FreeBSD, other:ia32"),
+        ("SunOS", "5.11", "sunos", "", None, "SunOS 5.11, Other:sunos, unknown"),
+    ],
+)
+def test_every_system_is_named_as_node_names_it(
+    kind: str,
+    release: str,
+    platform: str,
+    architecture: str,
+    macos: str | None,
+    expected: str,
+    home: Path,
+) -> None:
+    """Device model, and system and architecture of the library, on each system."""
+    machine = Machine("m", kind, release, platform, architecture, macos)
+    headers = _headers("openai", OWN_PLATFORM, home, machine=machine)
+    named = ("X-Msh-Device-Model", "X-Stainless-OS", "X-Stainless-Arch")
+    assert ", ".join(headers[name] for name in named) == expected
+    assert headers["X-Msh-Os-Version"] == release
+
+
+def test_headers_of_the_user_come_along_but_not_another_identity(home: Path) -> None:
+    """A gateway's header is sent; what alters the identity or the credential is not."""
+    custom = {
+        "X-Gateway": "1",
+        "x-msh-platform": "kimi_cli",
+        "user-agent": "other",
+        "Authorization": "Bearer other",
+    }
+    plain = _headers("openai", OWN_PLATFORM, home)
+    assert _headers("openai", OWN_PLATFORM, home, custom=custom) == {**plain, "X-Gateway": "1"}
+    assert "x-gateway" in _headers("anthropic", OWN_PLATFORM, home, custom=custom)
+
+
+def test_this_machine_gives_headers_that_can_be_sent(home: Path) -> None:
+    """Every value is printable ASCII on the machine of whoever runs this."""
+    headers = _headers("openai", OWN_PLATFORM, home, machine=this_machine())
+    assert all(value and value.isascii() and value.isprintable() for value in headers.values())
+
+
+def test_both_floors_mean_the_same_identity() -> None:
+    """The platform that the probe asks for first is the one that the client sends."""
+    assert answers.OWN_PLATFORM == OWN_PLATFORM
