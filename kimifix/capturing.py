@@ -12,8 +12,10 @@ from kimifix.config.routes import PLATFORM_HEADER, platform_of
 from kimifix.errors import KimifixError
 from kimifix.facts import Facts
 from kimifix.findings import Finding, Status
+from kimifix.secret import MASK
 
 SECONDS = 30.0
+_PRIVATE_HEADERS = ("x-msh-device-name", "x-msh-device-id")
 
 
 def finding(facts: Facts, progress: Callable[[str], None]) -> Finding:
@@ -89,7 +91,11 @@ def _data(one: Captured) -> dict[str, object]:
         "alias": one.alias,
         "method": one.method,
         "path": one.path,
-        "identity": [list(pair) for pair in one.identity],
+        # The name of the machine is nobody's business in a pasted report.
+        "identity": [
+            [name, MASK if name.lower() in _PRIVATE_HEADERS else value]
+            for name, value in one.identity
+        ],
         "credential": one.credential,
         "refused": list(one.refused),
         "problem": one.problem,

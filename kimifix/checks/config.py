@@ -153,8 +153,9 @@ def check_identity(facts: Facts) -> Finding:
         return Finding(
             "identity",
             "warning",
-            f"{message}, and beside it the other spelling {', '.join(spelled)}",
-            f"spell it exactly {PLATFORM_HEADER}: header names merge case-sensitively",
+            f"{message} or what another spelling of it says: {', '.join(spelled)}",
+            f"keep one, spelled exactly {PLATFORM_HEADER}: names merge case-sensitively in the "
+            "config, and which one goes out depends on the version (--capture tells)",
             data,
         )
     if name == MANAGED and platform != _OFFICIAL:

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kimifix.client.leash import private_folder, started, unwound_by_signals
+from kimifix.client.leash import Leash
 from kimifix.client.login import slot_of
 from kimifix.client.recorder import Notes, Recorder
 from kimifix.secret import is_identity_header
@@ -43,7 +43,9 @@ _FAR_FUTURE = 4_102_444_800  # 2100-01-01 in Unix seconds: nothing to refresh
 _SECONDS_TO_END = 0.5
 _TICK = 0.05
 
+_STDERR_BYTES = 8192
 _LONGEST_PROBLEM = 300
+_SAYS_NOTHING = re.compile(r"kimi version |See log: ")
 
 # What a launcher, Node and a version manager need to start the client. All else stays
 # behind: secrets, proxies, NODE_OPTIONS, and what would lead back to the user's files.
@@ -141,14 +143,19 @@ def capture(
     Raises ``OSError`` where no folder can be made or loopback cannot be listened on.
     """
     captured = []
-    with unwound_by_signals(), Recorder() as recorder, private_folder("kimifix-capture-") as folder:
+    program = program.absolute()  # the client starts in another folder
+    with (
+        Leash() as leash,
+        Recorder() as recorder,
+        leash.private_folder("kimifix-capture-") as folder,
+    ):
         config = config_for(recorder.url)
         for number, (provider, alias) in enumerate(providers.items()):
             progress(f"starting kimi-code on loopback to see what it sends for `{provider}`")
             place = _Place.make(folder / str(number), config, recorder.url)
             variables = _environment(env, place, recorder.url, program, config)
             notes = recorder.start_over()
-            problem = _run(program, alias, place, variables, seconds, notes)
+            problem = _run(leash, program, alias, place, variables, seconds, notes)
             captured.append(_captured(provider, alias, notes, problem))
     return captured
 
@@ -270,6 +277,7 @@ def _is_identity(line: str) -> bool:
 
 
 def _run(
+    leash: Leash,
     program: Path,
     alias: str,
     place: _Place,
@@ -286,15 +294,17 @@ def _run(
     try:
         with (
             place.errors.open("wb") as errors,
-            started(command, variables, place.project, errors) as process,
+            leash.started(command, variables, place.project, errors) as process,
         ):
             code = _wait(process, seconds, notes)
     except OSError as error:
         return f"the client cannot be started: {error.strerror or error}"
-    if code is None:
-        return f"the client sent no request within {seconds:g} seconds"
     last = _last_words(place.errors)
-    return f"the client sent no request and ended with exit code {code}" + (last and f": {last}")
+    if code is None:
+        problem = f"the client sent no request within {seconds:g} seconds"
+    else:
+        problem = f"the client sent no request and ended with exit code {code}"
+    return f"{problem}: {last}" if last else problem
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float, notes: Notes) -> int | None:
@@ -313,9 +323,10 @@ def _wait(process: subprocess.Popen[bytes], seconds: float, notes: Notes) -> int
 def _last_words(path: Path) -> str:
     """Return the line of stderr that says most: the last error, else the last line."""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 8192))
+        file.seek(max(0, path.stat().st_size - _STDERR_BYTES))
         text = file.read().decode("utf-8", errors="replace")
     printable = "".join(char if char.isprintable() or char == "\n" else " " for char in text)
-    lines = [line.strip() for line in printable.split("\n") if line.strip()]
-    errors = [line for line in lines if re.match(r"(?:\w*error|fatal|kimi)\b", line, re.IGNORECASE)]
+    lines = [line.strip() for line in printable.split("\n")]
+    lines = [line for line in lines if line and not _SAYS_NOTHING.match(line)]
+    errors = [line for line in lines if re.match(r"\w*error\b", line, re.IGNORECASE)]
     return (errors or lines or [""])[-1][:_LONGEST_PROBLEM]

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -28,63 +28,97 @@ _ENDINGS = [
 ]
 
 
-@contextmanager
-def unwound_by_signals() -> Iterator[None]:
-    """Have a signal that would end this process at once raise ``SystemExit`` in the block."""
+class Leash:
+    """Have a signal that would end this process at once unwind the ``with`` block first.
 
-    def leave(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    with _handled(leave, [number for number in _ENDINGS if number != signal.SIGINT]):
-        yield
-
-
-@contextmanager
-def private_folder(prefix: str) -> Iterator[Path]:
-    """Make a new folder of mode 0700, and remove it with all that is in it behind the block.
-
-    Raises ``KimifixError`` where it cannot be removed.
+    The first one raises ``KeyboardInterrupt`` (SIGINT) or ``SystemExit`` in the block, but
+    not while something is made or taken away; further ones change nothing. Outside the
+    main thread, where Python handles no signals, only exceptions unwind the block.
     """
-    folder = None
-    try:
-        with _held_back():
-            folder = Path(tempfile.mkdtemp(prefix=prefix))
-        yield folder
-    finally:
-        if folder is not None:
-            with _held_back():
-                _remove(folder)
 
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+        self._busy = 0
+        self._waiting: int | None = None
+        self._leaving = False
 
-@contextmanager
-def started(
-    command: Sequence[str], env: Mapping[str, str], cwd: Path, stderr: IO[bytes]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Start ``command`` as a group of its own, and end it with its children behind the block.
+    def __enter__(self) -> Leash:
+        if threading.current_thread() is threading.main_thread():
+            for number in _ENDINGS:
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._receive)
+        return self
 
-    Raises ``OSError`` where it cannot be started.
-    """
-    own_group: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-        own_group = {"creationflags": flags}
-    process = None
-    try:
-        with _held_back():
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                cwd=cwd,
-                env=dict(env),
-                **own_group,
-            )
-        yield process
-    finally:
-        if process is not None:
-            with _held_back():
-                _end(process)
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def private_folder(self, prefix: str) -> Iterator[Path]:
+        """Make a new folder of mode 0700, and remove it with all that is in it behind the block.
+
+        Raises ``KimifixError`` where it cannot be removed.
+        """
+        folder = None
+        try:
+            with self._undisturbed():
+                folder = Path(tempfile.mkdtemp(prefix=prefix))
+            yield folder
+        finally:
+            if folder is not None:
+                with self._undisturbed():
+                    _remove(folder)
+
+    @contextmanager
+    def started(
+        self, command: Sequence[str], env: Mapping[str, str], cwd: Path, stderr: IO[bytes]
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Start ``command`` as a group of its own, and end it with its children behind the block.
+
+        Raises ``OSError`` where it cannot be started.
+        """
+        own_group: dict[str, Any] = {"start_new_session": True}
+        if sys.platform == "win32":
+            flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+            own_group = {"creationflags": flags}
+        process = None
+        try:
+            with self._undisturbed():
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=stderr,
+                    cwd=cwd,
+                    env=dict(env),
+                    **own_group,
+                )
+            yield process
+        finally:
+            if process is not None:
+                with self._undisturbed():
+                    _end(process)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Let no signal interrupt the block; what came meanwhile acts behind it."""
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+        if self._waiting is not None and not self._leaving:
+            self._leave(self._waiting)
+
+    def _receive(self, number: int, _: object) -> None:
+        if self._busy:
+            self._waiting = number
+        elif not self._leaving:
+            self._leave(number)
+
+    def _leave(self, number: int) -> None:
+        self._leaving = True
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -121,26 +155,3 @@ def _remove(folder: Path) -> None:
                 "remove it by hand; there is no secret in it",
             )
         time.sleep(_TICK)
-
-
-@contextmanager
-def _held_back() -> Iterator[None]:
-    """Let no signal interrupt the block; what came meanwhile is delivered behind it."""
-    came: list[int] = []
-    with _handled(lambda number, _: came.append(number), _ENDINGS):
-        yield
-    for number in came[:1]:
-        signal.raise_signal(number)
-
-
-@contextmanager
-def _handled(handler: Callable[[int, Any], None], numbers: list[int]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old if old is not None else signal.SIG_DFL)

@@ -174,12 +174,12 @@ def _plan_of(data: dict[str, Any]) -> Plan | None:
         credential = KeyVariable(own["api_key_env"])
     elif own.get("api_key"):
         credential = ApiKey(own["api_key"])
-    return Plan(route, credential, platform_of(own) or "", own.get("base_url", ""))
+    return Plan(route, credential, platform_of(own) or "", _url(own))
 
 
 def _outdated_provider(data: dict[str, Any], plan: Plan) -> bool:
     own, managed = providers(data)[OWN], providers(data).get(MANAGED, {})
-    base_url = managed.get("base_url") or own.get("base_url", "")
+    base_url = _url(managed) or _url(own)
     if own.get("type") == "anthropic":
         base_url = anthropic_base(base_url)
     if isinstance(plan.credential, Login) and own.get("oauth") != managed.get("oauth"):
@@ -211,7 +211,7 @@ class _Twins:
 def _twins(data: dict[str, Any], plan: Plan) -> _Twins:
     managed = served_by(data, MANAGED)
     if not managed:
-        known = plan.known_models or BUILT_IN_MODELS
+        known = [m for m in plan.known_models if "model" in m] or BUILT_IN_MODELS
         built_in = {f"{OWN}/{model['model']}": model for model in known}
         return _Twins({a: _twin(model, plan) for a, model in built_in.items()}, {})
     entries: dict[str, dict[str, Any]] = {}
@@ -223,6 +223,8 @@ def _twins(data: dict[str, Any], plan: Plan) -> _Twins:
         name = f"{OWN}/{model.get('model', alias)}"
         if name in entries:
             name = f"{OWN}/{alias}"
+        while name in entries:
+            name = f"{OWN}/{name}"
         entries[name] = _twin(model, plan)
         of[alias] = name
     order = {of[alias]: entries[of[alias]] for alias in managed}
@@ -247,7 +249,7 @@ def _twin(model: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
 
 def _provider(data: dict[str, Any], plan: Plan) -> dict[str, Any]:
     managed = providers(data).get(MANAGED, {})
-    base_url = managed.get("base_url") or plan.base_url
+    base_url = _url(managed) or plan.base_url
     provider: dict[str, Any] = {"type": "kimi", "base_url": base_url}
     if plan.route == "anthropic" and not isinstance(plan.credential, Login):
         # The one shape that every client version sends to `{base}/v1/messages`
@@ -271,6 +273,11 @@ def _provider(data: dict[str, Any], plan: Plan) -> dict[str, Any]:
     return provider
 
 
+def _url(provider: Mapping[str, Any]) -> str:
+    base_url = provider.get("base_url")
+    return base_url if isinstance(base_url, str) else ""
+
+
 def anthropic_base(base_url: str) -> str:
     """Return the base of the Anthropic-compatible surface for an OpenAI-compatible one."""
     return base_url.rstrip("/").removesuffix("/v1")
@@ -281,7 +288,8 @@ def _headers(managed: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     headers = dict(carried) if isinstance(carried, Mapping) else {}
     if plan.route == "anthropic":  # the client's own identity, unaltered
         return {k: v for k, v in headers.items() if not is_identity_header(k)}
-    # A second spelling would be sent beside ours: names merge case-sensitively.
+    # Names merge case-sensitively: another spelling would stand beside ours, and on the
+    # wire one of the two replaces the other (run: 0.20.0, 0.38.0, 2.1.0).
     headers = {k: v for k, v in headers.items() if k.lower() != PLATFORM_HEADER.lower()}
     return {**headers, PLATFORM_HEADER: plan.platform}
 
@@ -319,10 +327,11 @@ def _needs_thinking(
     """
     default = values.get(("default_model",))
     twin = tables.get(("models", str(default)), {})
-    thinks = {"thinking", "always_thinking"} & set(twin.get("capabilities", []))
-    section = data.get("thinking", {})
+    capabilities = twin.get("capabilities")
+    if not isinstance(capabilities, list) or not isinstance(data.get("thinking", {}), Mapping):
+        return False
+    thinks = "thinking" in capabilities or "always_thinking" in capabilities
+    section = data.get("thinking", {}).keys()
     if plan.thinking == ("default_thinking",):
-        unset = "default_thinking" not in data and "mode" not in section
-    else:
-        unset = isinstance(section, Mapping) and not {"enabled", "effort"} & section.keys()
-    return bool(thinks) and unset
+        return thinks and "default_thinking" not in data and "mode" not in section
+    return thinks and not {"enabled", "effort"} & section

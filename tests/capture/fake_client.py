@@ -1,0 +1,101 @@
+"""What a test puts in the place of `kimi`: sends a request as told, by its config.
+
+Takes `-p PROMPT -m ALIAS`. What it shall do besides lies in `behaviour.json` beside it:
+`before`, `after`, a list of steps; `spellings`, the headers of its identity; `report`, a
+file into which it writes what it sees.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+BESIDE = Path(__file__).parent
+BEHAVIOUR = json.loads((BESIDE / "behaviour.json").read_text())
+HOME = Path(os.environ["KIMI_CODE_HOME"])
+
+
+def step(name: str) -> None:
+    """Do one of the things that clients do at the wrong time."""
+    if name == "hang":
+        (BESIDE / "hangs").touch()
+        time.sleep(600)
+    elif name == "ignore-signals":
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+    elif name == "start-child":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        (BESIDE / "child").write_text(str(child.pid))
+    elif name == "crash":
+        print("kimi version 9.9.9\nerror: failed: \x1b[31mno luck\nSee log: /x", file=sys.stderr)
+        sys.exit(7)
+    elif name == "kill-itself":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif name == "use-proxy":
+        proxy = urlsplit(os.environ["HTTPS_PROXY"])
+        connection = http.client.HTTPConnection(proxy.hostname or "", proxy.port)
+        connection.set_tunnel("telemetry.example", 443)
+        with contextlib.suppress(OSError):
+            connection.request("GET", "/")
+        plain = http.client.HTTPConnection(proxy.hostname or "", proxy.port)
+        plain.request("GET", "http://updates.example/latest")
+        plain.getresponse().read()
+
+
+def report() -> None:
+    """Write down what a client can see, secrets included."""
+    seen = {
+        "argv": sys.argv[1:],
+        "env": dict(os.environ),
+        "cwd": str(Path.cwd()),
+        "files": {
+            str(path.relative_to(HOME)): [oct(path.stat().st_mode & 0o777), path.read_text()]
+            for path in HOME.rglob("*")
+            if path.is_file()
+        },
+        "folders": {str(HOME): oct(HOME.stat().st_mode & 0o777)}
+        | {str(HOME.parent.parent): oct(HOME.parent.parent.stat().st_mode & 0o777)},
+    }
+    Path(BEHAVIOUR["report"]).write_text(json.dumps(seen))
+
+
+def ask(alias: str) -> None:
+    """Send what the config says for ``alias``, and check that the answer is whole."""
+    data = tomllib.loads((HOME / "config.toml").read_text())
+    model = data["models"][alias]
+    provider = data["providers"][model["provider"]]
+    url = urlsplit(provider["base_url"])
+    headers = {"user-agent": "fake/1", **provider.get("custom_headers", {})}
+    anthropic = provider["type"] == "anthropic"
+    path = f"{url.path}/v1/messages?beta=true" if anthropic else f"{url.path}/chat/completions"
+    connection = http.client.HTTPConnection(url.hostname or "", url.port)
+    connection.putrequest("POST", path, skip_accept_encoding=True)
+    for name, value in [*headers.items(), *BEHAVIOUR.get("spellings", [])]:
+        connection.putheader(name, value)
+    key = provider.get("api_key") or "nothing"
+    connection.putheader(*(("X-Api-Key", key) if anthropic else ("authorization", f"Bearer {key}")))
+    body = b"{}" * 50_000
+    connection.putheader("content-length", str(len(body)))
+    connection.endheaders(body)
+    answer = connection.getresponse()
+    events = [line[6:] for line in answer.read().decode().split("\n") if line.startswith("data: ")]
+    last = events.pop() if not anthropic else "[DONE]"
+    text = json.dumps([json.loads(event) for event in events])
+    if answer.status != 200 or last != "[DONE]" or "pong" not in text:
+        sys.exit(f"error: this is no whole answer: {answer.status} {events}")
+
+
+for name in BEHAVIOUR.get("before", []):
+    step(name)
+if "report" in BEHAVIOUR:
+    report()
+ask(sys.argv[sys.argv.index("-m") + 1])
+for name in BEHAVIOUR.get("after", []):
+    step(name)
