@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -109,6 +108,8 @@ def _require_client(surroundings: Surroundings) -> None:
 
 def _sandboxed(real: Surroundings) -> tuple[Surroundings, Path]:
     """Return surroundings in a new private folder, with a copy of the config or a sample."""
+    import tempfile
+
     config = storage.read(real.home.config)
     content = config.content or SAMPLE.encode()
     folder = Path(tempfile.mkdtemp(prefix="kimifix-sandbox-"))

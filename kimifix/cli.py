@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,6 +11,8 @@ import click
 from kimifix import __version__
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kimifix.output import Printer
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -25,7 +26,7 @@ def _common(command: _Command) -> _Command:
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
         click.option(
             "--home",
-            type=click.Path(path_type=Path),
+            type=click.Path(),
             metavar="DIR",
             help="The client's home. [default: $KIMI_CODE_HOME, else ~/.kimi-code]",
         ),
@@ -41,6 +42,12 @@ def main() -> None:
 
     Start with `kimifix doctor`: it says whether anything needs fixing at all.
     """
+
+
+def _folder(home: str | None) -> Path | None:
+    from pathlib import Path  # click alone is enough for --help and --version
+
+    return Path(home) if home else None
 
 
 def _check_platform(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -87,7 +94,7 @@ def _check_platform(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("-y", "--yes", is_flag=True, help="Write without asking.")
 @_common
 def apply_command(
-    home: Path | None,
+    home: str | None,
     as_json: bool,
     route: Any,
     credential: Any,
@@ -110,7 +117,7 @@ def apply_command(
         from kimifix.secret import Secret
 
         request = Request(
-            home=home,
+            home=_folder(home),
             route=route,
             credential=credential,
             key=Secret(sys.stdin.read()) if key_stdin else None,
@@ -132,7 +139,7 @@ def apply_command(
 @click.option("--dry-run", is_flag=True, help="Show the change and stop.")
 @click.option("-y", "--yes", is_flag=True, help="Write without asking.")
 @_common
-def revert_command(home: Path | None, as_json: bool, dry_run: bool, yes: bool) -> None:
+def revert_command(home: str | None, as_json: bool, dry_run: bool, yes: bool) -> None:
     """Take back what `apply` wrote; everybody else's edits stay."""
 
     def story(env: dict[str, str], printer: Printer) -> int:
@@ -140,7 +147,7 @@ def revert_command(home: Path | None, as_json: bool, dry_run: bool, yes: bool) -
         from kimifix.revert import revert
 
         dialogue = TerminalDialogue(printer, show_revert, "Take this change back?", yes=yes)
-        outcome = revert(home, env, dialogue, dry_run=dry_run)
+        outcome = revert(_folder(home), env, dialogue, dry_run=dry_run)
         print_revert(printer, outcome)
         return int(outcome.status == "declined")
 
@@ -151,14 +158,14 @@ def revert_command(home: Path | None, as_json: bool, dry_run: bool, yes: bool) -
 @click.option("--probe", is_flag=True, help="Ask the server, one tiny request per identity.")
 @click.option("--capture", is_flag=True, help="Run kimi-code on loopback and see what it sends.")
 @_common
-def doctor_command(home: Path | None, as_json: bool, probe: bool, capture: bool) -> None:
+def doctor_command(home: str | None, as_json: bool, probe: bool, capture: bool) -> None:
     """Say what is installed, configured and sent, and what to do next. Writes nothing."""
 
     def story(env: dict[str, str], printer: Printer) -> int:
         from kimifix.doctor import doctor
         from kimifix.output import print_doctor
 
-        report = doctor(home, env, printer.aside, probe=probe, capture=capture)
+        report = doctor(_folder(home), env, printer.aside, probe=probe, capture=capture)
         print_doctor(printer, report)
         return int(report.worst == "error")
 
