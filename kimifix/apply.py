@@ -19,7 +19,7 @@ from kimifix.secret import Secret
 from kimifix.surroundings import Surroundings, look_again, observe
 
 if TYPE_CHECKING:
-    from kimifix.server.answers import Judgement
+    from kimifix.server.judgement import Judgement
 
 _ATTEMPTS = 5
 

@@ -15,8 +15,9 @@ from kimifix.errors import KimifixError
 from kimifix.facts import Facts
 from kimifix.findings import Finding, Status
 from kimifix.secret import Secret
-from kimifix.server import answers
-from kimifix.server.answers import Answer, Credential, Judgement
+from kimifix.server import judgement as judging
+from kimifix.server.answers import Answer
+from kimifix.server.judgement import Credential, Judgement
 from kimifix.server.probe import ask
 from kimifix.words import span
 
@@ -48,7 +49,7 @@ def probe(facts: Facts, progress: Callable[[str], None], key: Secret | None = No
     version = str(facts.version or features.NEWEST_KNOWN)
     machine = identity.this_machine()
     found: list[Answer] = []
-    while (question := answers.next_probe(found, kind)) is not None:
+    while (question := judging.next_probe(found, kind)) is not None:
         shown = question.platform or "no X-Msh-Platform"
         progress(f"asking the server ({question.surface} surface, {shown})")
         headers = identity.request_headers(
@@ -69,7 +70,7 @@ def probe(facts: Facts, progress: Callable[[str], None], key: Secret | None = No
                 env=facts.env,
             )
         )
-    judgement = answers.judge(
+    judgement = judging.judge(
         found,
         patched=routes.route_of(facts.data),
         client_version_is_old=facts.version is not None and facts.version < features.NEWEST_KNOWN,

@@ -10,16 +10,12 @@ import pytest
 from support import catalogue
 from support.catalogue import NO_ROWS, ROWS, Row
 
-from kimifix.server.answers import (
-    Answer,
+from kimifix.server.answers import Answer, Probe, Problem, Verdict, classify
+from kimifix.server.judgement import (
     Credential,
     Judgement,
-    Probe,
-    Problem,
     Recommendation,
     Route,
-    Verdict,
-    classify,
     judge,
     next_probe,
     probes,

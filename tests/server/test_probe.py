@@ -20,7 +20,8 @@ from support.stub_server import Request, Stub, response, tunnel_to
 
 from kimifix.client.identity import request_headers, this_machine
 from kimifix.secret import MASK, Secret
-from kimifix.server.answers import Answer, Credential, Probe, Surface, judge, next_probe, probes
+from kimifix.server.answers import Answer, Probe, Surface
+from kimifix.server.judgement import Credential, judge, next_probe, probes
 from kimifix.server.probe import ask
 
 OPENAI, ANTHROPIC, _ = probes("login")
