@@ -6,13 +6,19 @@ import re
 from dataclasses import dataclass
 from functools import total_ordering
 
-_SEMVER = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
+_IDENTIFIERS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
+_SEMVER = re.compile(rf"v?([0-9]+)\.([0-9]+)\.([0-9]+)(?:-({_IDENTIFIERS}))?(?:\+{_IDENTIFIERS})?")
+_LONGEST = 256  # npm takes no longer ones
 
 
 @total_ordering
 @dataclass(frozen=True, eq=False)
 class Version:
-    """A version as npm writes it. A pre-release such as `1.0.0-next.3` comes before its release."""
+    """A version as npm writes it, ordered as semver.org says.
+
+    A pre-release such as `1.0.0-next.3` comes before its release; what follows a `+` does
+    not count.
+    """
 
     release: tuple[int, int, int]
     prerelease: str = ""
@@ -38,7 +44,8 @@ class Version:
 
 def parse_version(text: str | None) -> Version | None:
     """Return the version in ``text``, None where it is no semantic version."""
-    match = _SEMVER.fullmatch(text.strip()) if text else None
+    text = (text or "").strip()
+    match = _SEMVER.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
         return None
     return Version((int(match[1]), int(match[2]), int(match[3])), match[4] or "")
@@ -86,13 +93,8 @@ KEY_VARIABLE = Feature(
     _version("2.0.1"),
     "source of 2.0.1; run: 2.0.2 and 2.1.0 read it, 0.43.1 does not",
 )
-IDENTITY_CHECKED = Feature(
-    "403 shows as `provider.auth_error` instead of `provider.api_error`",
-    _version("0.33.0"),
-    "run against a loopback server: 0.32.0 and 0.33.0",
-)
 
-FEATURES = (SHARED_LOGIN, ALIAS_PROTOCOL, THINKING_ENABLED, KEY_VARIABLE, IDENTITY_CHECKED)
+FEATURES = (SHARED_LOGIN, ALIAS_PROTOCOL, THINKING_ENABLED, KEY_VARIABLE)
 
 
 def thinking_setting(version: Version | None) -> tuple[str, ...]:

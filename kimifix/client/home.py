@@ -55,12 +55,15 @@ def environment() -> dict[str, str]:
 
 
 def user_home(env: Mapping[str, str]) -> Path:
-    """Return the user's home as Node sees it: `HOME`, on Windows `USERPROFILE`."""
+    """Return the user's home as Node sees it: `HOME`, on Windows `USERPROFILE`.
+
+    Raises ``KimifixError`` where neither that nor the system's list of users tells.
+    """
     value = env.get("USERPROFILE" if sys.platform == "win32" else "HOME")
     if value:
-        return Path(value)
+        return Path(value).absolute()
     try:
-        return Path.home()
+        return Path.home().absolute()
     except RuntimeError:
         raise KimifixError(
             "the user's home directory is not known", "set HOME, or pass --home DIR"
@@ -70,17 +73,19 @@ def user_home(env: Mapping[str, str]) -> Path:
 def find(option: Path | None, env: Mapping[str, str]) -> Home:
     """Return the client's home: ``option``, else `KIMI_CODE_HOME`, else `~/.kimi-code`.
 
-    The folder need not exist. A relative `KIMI_CODE_HOME` counts from the working
-    directory, as in the client; an empty one counts as unset.
+    The folder need not exist. As in the client, a relative `KIMI_CODE_HOME` counts from
+    the working directory, and a `~` in it is a name like any other. An empty one counts
+    as unset: with it, 2.1.0 takes the working directory, and 0.20.0 and 0.38.0 crash.
     """
     if option is not None:
-        return Home(_absolute(option, env), "--home")
+        return Home(_expanded(option, env).absolute(), "--home")
     if env.get("KIMI_CODE_HOME"):
-        return Home(_absolute(Path(env["KIMI_CODE_HOME"]), env), "KIMI_CODE_HOME")
+        return Home(Path(env["KIMI_CODE_HOME"]).absolute(), "KIMI_CODE_HOME")
     return Home(user_home(env) / ".kimi-code", "default")
 
 
-def _absolute(path: Path, env: Mapping[str, str]) -> Path:
-    if path.parts[:1] == ("~",):
-        path = user_home(env).joinpath(*path.parts[1:])
-    return path.absolute()
+def _expanded(path: Path, env: Mapping[str, str]) -> Path:
+    """Return ``path`` with the `~` at its start expanded: bash leaves it in `--home=~/x`."""
+    if path.parts[:1] != ("~",):
+        return path
+    return user_home(env).joinpath(*path.parts[1:])

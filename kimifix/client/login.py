@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from kimifix.client.home import Home
-from kimifix.secret import Secret
+from kimifix.secret import Secret, register
 
 _DEFAULT_HOST = "https://auth.kimi.com"
 _DEFAULT_BASE = "https://api.kimi.com/coding/v1"
-_HOST_VARIABLES = ("KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST")
+_DEFAULT_SLOT = "oauth/kimi-code"
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_MAX_BYTES = 1024 * 1024
+_END_OF_TIME = 253_402_300_800  # the year 10000, in Unix seconds
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Login:
 
     ``slot`` is the key of the `oauth` table, such as `oauth/kimi-code`. ``token`` is None
     where there is none; ``problem`` then says why if it is anything but absence.
-    ``expires_at`` is in Unix seconds, None where the file does not say.
+    ``expires_at`` is in Unix seconds, None where the file does not say. ``renewable`` is
+    whether there is a refresh token.
     """
 
     slot: str
@@ -35,59 +40,84 @@ class Login:
 
     @property
     def present(self) -> bool:
-        """Whether the client has something to sign in with: a token, or one to renew it."""
-        return self.token is not None or self.renewable
+        """Whether the client counts as signed in: without an access token, it does not renew."""
+        return self.token is not None
 
 
 def slot_of(provider: Mapping[str, Any], env: Mapping[str, str], *, managed: bool) -> str | None:
     """Return the slot that ``provider`` uses, None where it has no `oauth` table.
 
     An own provider's table is taken as it is. For the managed provider the client works
-    the slot out again from host and base URL as soon as one of its variables sets them
-    (source of 2.1.0; both forms of the name reproduced there).
+    the slot out from OAuth host and base URL, whatever the table names; its environment
+    variables replace both at once, so with one of the two set the other is the default
+    host or the base URL of the config (source of 0.10.0 to 2.1.0, run: 0.25.0 and 2.1.0).
     """
     oauth = provider.get("oauth")
     if not isinstance(oauth, Mapping):
         return None
-    slot = oauth.get("key")
-    slot = slot if isinstance(slot, str) and slot else "oauth/kimi-code"
-    host = next((env[name] for name in _HOST_VARIABLES if env.get(name)), None)
+    if not managed:
+        return _text(oauth.get("key")) or _DEFAULT_SLOT
+    host = env.get("KIMI_CODE_OAUTH_HOST", env.get("KIMI_OAUTH_HOST"))
     base = env.get("KIMI_CODE_BASE_URL")
-    if not managed or not (host or base):
-        return slot
-    host = (host or oauth.get("oauth_host") or _DEFAULT_HOST).rstrip("/")
-    base = (base or provider.get("base_url") or _DEFAULT_BASE).rstrip("/")
+    if host is None and base is None:
+        host = _text(oauth.get("oauth_host"))
+    host = (_DEFAULT_HOST if host is None else host).strip().rstrip("/")
+    base = base if base is not None else _text(provider.get("base_url"))
+    base = (_DEFAULT_BASE if base is None else base).rstrip("/")
     if (host, base) == (_DEFAULT_HOST, _DEFAULT_BASE):
-        return "oauth/kimi-code"
-    pair = json.dumps({"oauthHost": host, "baseUrl": base}, separators=(",", ":"))
-    return "oauth/kimi-code-env-" + sha256(pair.encode()).hexdigest()[:16]
+        return _DEFAULT_SLOT
+    pair = json.dumps(
+        {"oauthHost": host, "baseUrl": base}, separators=(",", ":"), ensure_ascii=False
+    )
+    return f"{_DEFAULT_SLOT}-env-{sha256(pair.encode(errors='replace')).hexdigest()[:16]}"
 
 
 def read(home: Home, slot: str) -> Login:
     """Return the login in ``slot``; never raises, never refreshes, never writes."""
     name = slot.removeprefix("oauth/")
     path = home.path / "credentials" / f"{name}.json"
-    if "/" in name or "\\" in name or name.startswith("."):
+    if not _FILE_NAME.fullmatch(name):
         return Login(slot, path, problem="the slot is no file name")
     try:
-        data = json.loads(path.read_bytes())
+        if path.exists() and not path.is_file():
+            return Login(slot, path, problem="it is not a file")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         return Login(slot, path)
     except OSError as error:
         return Login(slot, path, problem=f"it cannot be read, {error.strerror or error}")
-    except ValueError:
+    return _parsed(slot, path, content)
+
+
+def _parsed(slot: str, path: Path, content: bytes) -> Login:
+    if len(content) > _MAX_BYTES:
+        return Login(slot, path, problem="it is too large for a login")
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
         return Login(slot, path, problem="it is not valid JSON")
     if not isinstance(data, dict):
         return Login(slot, path, problem="it is not a JSON object")
-    token, refresh = data.get("access_token"), data.get("refresh_token")
-    expires = data.get("expires_at")
-    if isinstance(refresh, str):
-        Secret(refresh)
+    token, refresh = _text(data.get("access_token")), _text(data.get("refresh_token"))
+    if refresh:
+        register(refresh)
     return Login(
         slot,
         path,
-        Secret(token) if isinstance(token, str) and token else None,
-        float(expires) if isinstance(expires, int | float) else None,
-        bool(refresh),
-        None if isinstance(token, str) else "it holds no access token",
+        Secret(token) if token else None,
+        _moment(data.get("expires_at")),
+        renewable=refresh is not None,
+        problem=None if token else "it is revoked, without an access token",
     )
+
+
+def _moment(value: object) -> float | None:
+    """Return Unix seconds, None for what is no moment in time."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < _END_OF_TIME else None  # NaN is neither
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# What kimi-code 0.20.0 to 2.1.0 make of their process title, whatever the mode.
+# What kimi-code 0.20.0 to 2.1.0 make of their process title, whatever the mode; the native
+# binary does the same (source of 2.1.0).
 _TITLE = "kimi-code"
-_SECONDS_FOR_PS = 5
+_ROOT_USER = 0
+_SECONDS_FOR_PROGRAM = 5
 
 
 @dataclass(frozen=True)
@@ -22,66 +24,122 @@ class Running:
 
 
 def running(home: Path) -> Running:
-    """Return the clients of this user that run on ``home``, or on a home that cannot be read."""
+    """Return the clients that run on ``home``, or whose home cannot be told.
+
+    Only those of this user and of root count: nobody else's share the home. On macOS the
+    home of a process cannot be told at all.
+    """
     if sys.platform == "linux":
-        return Running(tuple(_from_proc(home)))
+        return _from_proc(home)
     if sys.platform == "win32":
         return _from_tasklist()
     return _from_ps()
 
 
-def _from_proc(home: Path, proc: Path = Path("/proc")) -> Iterator[int]:
-    for entry in proc.iterdir():
-        if not entry.name.isdecimal():
-            continue
-        try:
-            if (entry / "comm").read_bytes().rstrip(b"\n") != _TITLE.encode():
-                continue
-            variables = (entry / "environ").read_bytes()
-        except FileNotFoundError:
-            continue  # ended meanwhile
-        except OSError:
-            variables = b""  # another user's: it may still share the home
-        if _home_of(variables) in (None, home, home.resolve()):
-            yield int(entry.name)
+def _from_proc(home: Path, proc: Path = Path("/proc")) -> Running:
+    try:
+        entries = [entry for entry in proc.iterdir() if entry.name.isdecimal()]
+        home = home.resolve()
+    except (OSError, RuntimeError):  # no /proc, or the home is a loop of symlinks
+        return Running((), checked=False)
+    found = (int(entry.name) for entry in entries if _runs_on(home, entry))
+    return Running(tuple(sorted(found)))
 
 
-def _home_of(variables: bytes) -> Path | None:
+def _runs_on(home: Path, entry: Path) -> bool:
+    """Tell whether the process of this folder in /proc is a client on ``home``, a real path."""
+    try:
+        if (entry / "comm").read_bytes().rstrip(b"\n") != _TITLE.encode():
+            return False
+        if entry.stat().st_uid not in (os.geteuid(), _ROOT_USER) or _has_ended(entry):
+            return False
+    except OSError:  # it ended meanwhile
+        return False
+    try:
+        theirs = _home_of((entry / "environ").read_bytes(), entry)
+    except PermissionError:
+        return True
+    except (OSError, RuntimeError):  # it ended meanwhile, or its home is a loop of symlinks
+        return False
+    return theirs is None or theirs == home
+
+
+def _has_ended(entry: Path) -> bool:
+    """Tell whether the process is a zombie, that its parent has not asked about yet."""
+    # The state follows the name in parentheses.
+    return (entry / "stat").read_bytes().rpartition(b") ")[2][:1] in b"ZX"
+
+
+def _home_of(variables: bytes, entry: Path) -> Path | None:
+    """Return the home that a client with this environment uses, None where it does not say."""
     pairs = (pair.partition(b"=") for pair in variables.split(b"\0"))
-    env = {
-        name.decode(errors="replace"): value.decode(errors="replace") for name, _, value in pairs
-    }
+    env = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+    folder = (entry / "cwd").readlink()
     if env.get("KIMI_CODE_HOME"):
-        return Path(env["KIMI_CODE_HOME"]).resolve()
+        return (folder / env["KIMI_CODE_HOME"]).resolve()
     if env.get("HOME"):
-        return (Path(env["HOME"]) / ".kimi-code").resolve()
+        return (folder / env["HOME"] / ".kimi-code").resolve()
     return None
 
 
 def _from_ps() -> Running:
-    output = _output(["/bin/ps", "-axo", "pid=,command="])
-    if output is None:
-        return Running((), checked=False)
-    lines = (line.split(None, 1) for line in output.splitlines())
-    return Running(tuple(int(pid) for pid, *rest in lines if rest and rest[0].strip() == _TITLE))
+    output = _output(["/bin/ps", "-axo", "pid=,uid=,command="])
+    return Running((), checked=False) if output is None else Running(_in_ps(output))
+
+
+def _in_ps(output: str) -> tuple[int, ...]:
+    """Return the clients of this user and of root in the lines `pid uid command` of ps."""
+    return tuple(_in_lines(output, {str(os.geteuid()), str(_ROOT_USER)}))
+
+
+def _in_lines(output: str, users: set[str]) -> Iterator[int]:
+    for line in output.splitlines():
+        # Setting the title leaves blanks where the arguments were.
+        match line.split(None, 2):
+            case [pid, user, command] if user in users and command.strip() == _TITLE:
+                yield int(pid)
 
 
 def _from_tasklist() -> Running:
     # A client under node.exe cannot be told from other Node programs without a slow
     # WMI query; the native binary has a name of its own.
-    output = _output(["tasklist", "/fo", "csv", "/nh", "/fi", "imagename eq kimi.exe"])
-    if output is None:
-        return Running((), checked=False)
-    rows = (line.split('","') for line in output.splitlines() if line.startswith('"'))
-    pids = tuple(int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal())
+    command = [_system_folder() + r"\tasklist.exe", "/fo", "csv", "/nh"]
+    output = _output([*command, "/fi", "imagename eq kimi.exe"])
+    pids = () if output is None else _in_tasklist(output)
     return Running(pids, checked=bool(pids))
 
 
+def _in_tasklist(output: str) -> tuple[int, ...]:
+    """Return the processes in the CSV of tasklist; where there are none it says so in words."""
+    rows = (line.split('","') for line in output.splitlines() if line.startswith('"'))
+    return tuple(int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal())
+
+
+def _system_folder() -> str:
+    """Return the folder of Windows' own programs; a bare name might start one from elsewhere."""
+    if sys.platform != "win32":
+        return ""
+    import ctypes
+
+    buffer = ctypes.create_unicode_buffer(260)
+    ctypes.windll.kernel32.GetSystemDirectoryW(buffer, len(buffer))
+    return buffer.value
+
+
 def _output(command: list[str]) -> str | None:
+    """Return what a program of the system prints, None where it fails."""
+    import subprocess
+
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_SECONDS_FOR_PS, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_SECONDS_FOR_PROGRAM,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
+    return done.stdout if done.returncode == 0 else None

@@ -98,14 +98,16 @@ class Edit:
         else:
             self._add_pair(container, path, _inline(table))
 
-    def remove(self, paths: Collection[KeyPath]) -> None:
+    def remove(self, paths: Collection[KeyPath], headers: Collection[KeyPath] = ()) -> None:
         """Remove all that stands at or below ``paths``, and the empty line before each header.
 
-        Comments stay, but for those at the end of a removed line.
+        ``headers`` are tables that lose their header line alone. Comments stay, but for
+        those at the end of a removed line.
         """
         above = {path[:n] for path in paths for n in range(1, len(path))}
         for statement in self._statements:
-            if _covered(statement.path, paths):
+            alone = statement.is_header and statement.path in headers
+            if alone or _covered(statement.path, paths):
                 start = statement.start
                 if statement.is_header:
                     start -= self._empty_line_before(start)
@@ -114,8 +116,10 @@ class Edit:
                 self._remove_members(statement, paths, above)
 
     def is_alone(self, path: KeyPath) -> bool:
-        """Tell whether the value at ``path`` is all that its table holds."""
-        return all(s.path == path for s in self._statements if _below(s.path, path[:-1]))
+        """Tell whether the value at ``path`` is all that stands below the header of its table."""
+        table = path[:-1]
+        below = (s for s in self._statements if s.base == len(table) and _below(s.path, table))
+        return all(s.path == path for s in below)
 
     def result(self) -> str:
         """Return the text with all changes made."""

@@ -135,29 +135,32 @@ def unpatch(document: Document, undo: Undo | None) -> Unpatched:
     for path in removed:
         del _at(expected, path[:-1])[path[-1]]
     gone = set(removed)
+    headers: set[KeyPath] = set()
     plan = list(_returns(document.data, undo))
     for back in plan:
         table, name = _at(expected, back.path[:-1]), back.path[-1]
         if back.source is None:
             del table[name]
             gone.add(back.path)
-            if back.with_table and not table and edit.is_alone(back.path):
+            if back.with_table and not table:
                 del expected[back.path[0]]
                 gone.add(back.path[:-1])
+            elif back.with_table and edit.is_alone(back.path):
+                headers.add(back.path[:-1])
         elif back.is_key:
             edit.rename(back.path, back.source)
             table[_key(back.source)] = table.pop(name)
         else:
             edit.set_source(back.path, back.source)
             table[name] = _value(back.source)
-    edit.remove(gone)
+    edit.remove(gone, headers)
     cut = edit.cuts_last_line
     text = edit.result()
     if undo and undo.newline_added and cut:
         text = text.removesuffix("\n").removesuffix("\r")
     return Unpatched(
         text,
-        _proved(text, expected),
+        _proved(text, expected, gone),
         removed,
         restored=tuple(back.path for back in plan),
         left=tuple(_left(document.data, undo)),
@@ -215,17 +218,18 @@ def _return(
     own: Mapping[str, Any],
     foreign: Collection[str],
 ) -> _Return:
+    source = None
     if was and was.new == reference.alias:
         if was.old is None:
             return _Return(reference.path, None, with_table=was.new_table)
         if (_key(was.old) if was.is_key else _value(was.old)) in foreign:
-            return _Return(reference.path, was.old, was.is_key)
+            source = was.old
     alias = _managed_counterpart(data, own.get(reference.alias, {}))
-    if not reference.is_key:
-        return _Return(reference.path, source_of(alias) if alias else None)
-    if alias in _at(data, reference.path[:-1]):
-        alias = None
-    return _Return(reference.path, key_source(alias) if alias else None, is_key=True)
+    if source is None and alias is not None:
+        source = key_source(alias) if reference.is_key else source_of(alias)
+    if reference.is_key and source and _key(source) in _at(data, reference.path[:-1]):
+        source = None
+    return _Return(reference.path, source, reference.is_key)
 
 
 def _left(data: dict[str, Any], undo: Undo | None) -> Iterator[KeyPath]:
@@ -244,6 +248,8 @@ def _is_own(alias: str, own: Collection[str]) -> bool:
 
 def _managed_counterpart(data: dict[str, Any], twin: Mapping[str, Any]) -> str | None:
     """Return the managed alias of the model that ``twin`` serves, or else the first one."""
+    if data.get("default_provider") == OWN and MANAGED in providers(data):
+        data = {**data, "default_provider": MANAGED}  # as it will be again
     managed = served_by(data, MANAGED)
     same = (alias for alias, model in managed.items() if model.get("model") == twin.get("model"))
     return next(same, next(iter(managed), None))
@@ -279,24 +285,23 @@ def _copy(table: Mapping[str, Any]) -> dict[str, Any]:
     return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in table.items()}
 
 
-def _proved(text: str, expected: dict[str, Any]) -> dict[str, Any]:
+def _proved(
+    text: str, expected: dict[str, Any], removed: Collection[KeyPath] = ()
+) -> dict[str, Any]:
     """Return the data of ``text``; raises ``UnsupportedShapeError`` unless it is ``expected``."""
     try:
         data = load(text)
     except (ValueError, RecursionError) as error:
         raise UnsupportedShapeError(f"the result would not be valid TOML, {error}") from None
-    for section in ("providers", "models"):
-        # A table that our entries alone brought into being is gone with them.
-        if not data.get(section, True) or not expected.get(section, True):
-            data, expected = _without_empty(data, section), _without_empty(expected, section)
+    # A table that a removed entry alone held may be gone with it, or stay empty.
+    above = {path[:n] for path in removed for n in range(1, len(path))}
+    for table in sorted(above, key=len, reverse=True):
+        if _get(expected, table) == {} and _get(data, table) is None:
+            del _at(expected, table[:-1])[table[-1]]
     place = _difference(data, expected, ())
     if place is not None:
         raise UnsupportedShapeError(f"`{dotted(place)}` would come out wrong")
     return data
-
-
-def _without_empty(data: dict[str, Any], section: str) -> dict[str, Any]:
-    return {k: v for k, v in data.items() if k != section or v}
 
 
 def _difference(a: Any, b: Any, path: KeyPath) -> KeyPath | None:
@@ -307,10 +312,11 @@ def _difference(a: Any, b: Any, path: KeyPath) -> KeyPath | None:
         if a.keys() != b.keys():
             return (*path, min(a.keys() ^ b.keys()))
         inside = ((*path, key) for key in a)
-        return next((d for p in inside if (d := _difference(a[p[-1]], b[p[-1]], p))), None)
+        found = (_difference(a[p[-1]], b[p[-1]], p) for p in inside)
+        return next((place for place in found if place is not None), None)
     if isinstance(a, list):
         if len(a) != len(b):
             return path
-        pairs = zip(a, b, strict=True)
-        return next((d for x, y in pairs if (d := _difference(x, y, path))), None)
+        found = (_difference(x, y, path) for x, y in zip(a, b, strict=True))
+        return next((place for place in found if place is not None), None)
     return None if a == b or (isinstance(a, float) and isnan(a) and isnan(b)) else path

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from kimifix.config.scan import Statement, members, statements
+from kimifix.config.document import load
+from kimifix.config.scan import KeyPath, Statement, elements, members, statements
 from kimifix.secret import MASK, is_secret_path, redact
 
 
@@ -43,10 +44,19 @@ def _secret_values(text: str) -> Iterator[tuple[int, int]]:
 def _within(text: str, statement: Statement) -> Iterator[tuple[int, int]]:
     if statement.value is None:
         return
-    start, end = statement.value
     inside = members(text, statement)
-    if inside:
-        for member in inside:
-            yield from _within(text, member)
-    elif is_secret_path(statement.path) and text[start:end].strip("\"'[] "):
-        yield start, end
+    if not inside and _is_secret(text, statement.path, statement.value):
+        yield statement.value
+        return
+    for inner in inside or elements(text, statement):
+        yield from _within(text, inner)
+
+
+def _is_secret(text: str, path: KeyPath, value: tuple[int, int]) -> bool:
+    source = text[slice(*value)]
+    if is_secret_path(path):
+        return source.strip("\"'[]{} ") != ""
+    if source[0] not in "\"'" or "\\" not in source:
+        return False
+    plain: str = load(f"v = {source}")["v"]  # escapes hide it from a search in the text
+    return redact(plain) != plain

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 KeyPath = tuple[str, ...]
@@ -91,6 +91,24 @@ def members(text: str, statement: Statement) -> list[Statement]:
         path, key, after = _key(text, position)
         value = _value(text, after + 1)
         found.append(Statement(statement.path + path, position, value[1], key, value))
+        position = _past_space(text, value[1])
+        if text[position] == ",":
+            position = _past_space(text, position + 1)
+    return found
+
+
+def elements(text: str, statement: Statement) -> list[Statement]:
+    """Return the elements of the array that is the value of ``statement``, one level deep.
+
+    Each has the path and key of the array. Empty when the value is no array.
+    """
+    if statement.value is None or text[statement.value[0]] != "[":
+        return []
+    found = []
+    position = _past_space(text, statement.value[0] + 1)
+    while text[position] != "]":
+        value = _value(text, position)
+        found.append(replace(statement, start=value[0], end=value[1], value=value))
         position = _past_space(text, value[1])
         if text[position] == ",":
             position = _past_space(text, position + 1)

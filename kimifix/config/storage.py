@@ -9,6 +9,7 @@ config says on which side of the replacement it happened.
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,14 +90,15 @@ def read(path: Path) -> Snapshot:
     except OSError as error:
         raise _unreadable(path, error) from None
     try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(path, f"the config is {_kind(status.st_mode)}, not a file")
-        content = b"".join(iter(lambda: os.read(handle, 1 << 20), b""))
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError(path, f"the config is {_kind(status.st_mode)}, not a file")
+            content = b"".join(iter(lambda: os.read(handle, 1 << 20), b""))
+        finally:
+            os.close(handle)
     except OSError as error:
         raise _unreadable(path, error) from None
-    finally:
-        os.close(handle)
     mode = stat.S_IMODE(status.st_mode)
     return Snapshot(path, real, content, mode, status.st_uid, status.st_gid)
 
@@ -112,22 +114,26 @@ class Store:
         self.root = root
         self.folder = root / digest(os.fsencode(real))[:16]
         self.backups = self.folder / "backups"
+        self._real = real
         self._receipt = self.folder / "receipt.json"
         self._intent = self.folder / "intent.json"
 
     def receipt(self, sha256: str | None) -> Receipt | None:
         """Return the receipt that holds for a config with this hash; reads only.
 
-        An intent whose result is what lies on disk counts as carried out.
+        What a killed run has carried out counts, whether or not others wrote since.
         """
         intent = _load(self._intent)
-        if isinstance(intent, dict) and intent.get("after") == sha256:
+        if isinstance(intent, dict) and (
+            intent.get("after") == sha256 or _carried_out(intent, read(self._real))
+        ):
             return Receipt.from_data(intent.get("receipt"))
         return Receipt.from_data(_load(self._receipt))
 
     def backup_path(self, sha256: str) -> Path | None:
         """Return the path of the backup with this hash, None where there is none."""
-        return next(self.backups.glob(f"*-{sha256[:16]}.toml"), None)
+        name = f"-{sha256[:16]}.toml"
+        return next((path for path in self.backup_paths() if path.name.endswith(name)), None)
 
     def backup(self, sha256: str) -> bytes | None:
         """Return the backup with this hash, None where there is none or it is damaged."""
@@ -141,7 +147,7 @@ class Store:
     def backup_paths(self) -> list[Path]:
         """Return the paths of all backups, oldest first."""
         try:
-            return sorted(self.backups.glob("[0-9]*-*.toml"))
+            return sorted(self.backups.glob("[0-9]" * 6 + "-*.toml"))
         except OSError:
             return []
 
@@ -161,7 +167,7 @@ class Store:
         ``ChangedMeanwhileError`` when the config is no longer that of ``snapshot``, and
         ``KimifixError`` when the disk refuses; the config is then as it was.
         """
-        with self._reporting(snapshot), self._locked():
+        with self._reporting(snapshot), ExitStack() as until_unlocked, self._locked():
             self._settle(read(snapshot.path))
             if backup is not None:
                 self._save_backup(backup)
@@ -172,24 +178,28 @@ class Store:
                 "receipt": json.loads(receipt.to_json()) if receipt else None,
             }
             self._write_private(self._intent, json.dumps(intent, indent=2).encode())
-            with _interrupts_deferred():
-                try:
-                    _replace(snapshot, content, mode)
-                except BaseException:
-                    if read(snapshot.path).sha256 != after:
-                        self._intent.unlink(missing_ok=True)
-                        raise
-                # The config is the new one: what fails from here on is bookkeeping,
-                # and the intent is enough for the next run to make up for it.
-                with suppress(OSError):
-                    self._settle(read(snapshot.path))
-                    self._forget_old_backups()
+            until_unlocked.enter_context(_interrupts_deferred())
+            try:
+                _replace(snapshot, content, mode)
+            except BaseException:
+                if read(snapshot.path).sha256 != after:
+                    self._intent.unlink(missing_ok=True)
+                    raise
+            # The config is the new one: what fails from here on is bookkeeping,
+            # and the intent is enough for the next run to make up for it.
+            with suppress(OSError, KimifixError):
+                self._settle(read(snapshot.path))
+                self._forget_old_backups(receipt.before if receipt else None)
 
-    def forget(self) -> None:
-        """Drop the receipt; for a config that is gone."""
-        with self._locked():
-            self._intent.unlink(missing_ok=True)
-            self._receipt.unlink(missing_ok=True)
+    def settle(self, snapshot: Snapshot) -> None:
+        """Do what a killed run has left undone, where nothing will be committed.
+
+        Raises ``KimifixError`` when the disk refuses.
+        """
+        with self._reporting(snapshot):
+            if _load(self._intent) is not None or any(self._strays(snapshot.real)):
+                with self._locked():
+                    self._settle(read(snapshot.path))
 
     def _settle(self, now: Snapshot) -> None:
         """Carry an intent through or drop it, by what lies on disk; sweep what a kill left."""
@@ -201,9 +211,15 @@ class Store:
             else:
                 self._receipt.unlink(missing_ok=True)
         self._intent.unlink(missing_ok=True)
-        strays = [s for s in now.real.parent.glob(_temporary(now.real, "*")) if not _is_alive(s)]
-        for stray in (*strays, *self.folder.glob(".*.tmp"), *self.backups.glob(".*.tmp")):
+        for stray in list(self._strays(now.real)):
             stray.unlink(missing_ok=True)
+
+    def _strays(self, real: Path) -> Iterator[Path]:
+        """Yield the temporary files of runs that were killed."""
+        beside = real.parent.glob(_temporary(Path(glob.escape(str(real))), "*"))
+        yield from (path for path in beside if not _is_alive(path))
+        yield from self.folder.glob(".*.tmp")
+        yield from self.backups.glob(".*.tmp")
 
     def _save_backup(self, content: bytes) -> None:
         sha256 = digest(content)
@@ -217,10 +233,12 @@ class Store:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         self._write_private(self.backups / f"{number:06}-{stamp}-{sha256[:16]}.toml", content)
 
-    def _forget_old_backups(self) -> None:
+    def _forget_old_backups(self, needed: str | None) -> None:
         paths = self.backup_paths()
+        kept = self.backup_path(needed) if needed else None
         for path in paths[1 : max(1, len(paths) - BACKUPS_KEPT + 1)]:
-            path.unlink(missing_ok=True)
+            if path != kept:
+                path.unlink(missing_ok=True)
 
     def _write_private(self, path: Path, content: bytes) -> None:
         self._make_folder(path.parent)
@@ -242,8 +260,20 @@ class Store:
         else:
             self._make_folder(folder.parent)
         folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
-        if folder == self.root:
-            (folder / "README.txt").write_text(_README, encoding="utf-8")
+        _sync_folder(folder.parent)
+
+    def _write_readme(self) -> None:
+        path = self.root / "README.txt"
+        if path.exists():
+            return
+        try:
+            _write_new(path, _README.encode(), _PRIVATE_FILE)
+        except FileExistsError:
+            pass  # another kimifix, at work on another config
+        except BaseException:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise
 
     @contextmanager
     def _reporting(self, snapshot: Snapshot) -> Iterator[None]:
@@ -258,6 +288,7 @@ class Store:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self._make_folder(self.folder)
+        self._write_readme()
         path = self.folder / "lock"
         handle = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, _PRIVATE_FILE)
         try:
@@ -273,7 +304,8 @@ class Store:
             _write_all(handle, str(os.getpid()).encode())
             yield
         finally:
-            os.close(handle)
+            with suppress(OSError):
+                os.close(handle)
 
 
 def state_root() -> Path:
@@ -438,7 +470,7 @@ def _is_alive(temporary: Path) -> bool:
         os.kill(int(process), 0)
     except ProcessLookupError:
         return False
-    except OSError:
+    except (OSError, OverflowError):
         return True
     return True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +10,6 @@ from support.clients import client
 from support.command import Kimifix
 from support.kimi_server import KimiServer
 from support.machine import Machine
-
-VERSIONS = os.environ.get("KIMIFIX_TEST_VERSIONS", "0.20.0,0.25.0,0.38.0,2.1.0").split(",")
 
 
 @pytest.fixture(scope="session")
@@ -29,18 +26,32 @@ def server(_server: KimiServer) -> KimiServer:
 
 
 @pytest.fixture(scope="session")
-def _logins(
-    _server: KimiServer, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
+def _logins(_server: KimiServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Return a function that gives the home which `kimi login` of a version has left."""
     made: dict[str, Path] = {}
 
     def login(version: str) -> Path:
         if version not in made:
             machine = Machine(client(version), _server, tmp_path_factory.mktemp("login"))
+            machine.home.mkdir(mode=0o700)
+            machine.config.write_text("telemetry = false\n")  # it costs seconds at the end of a run
             turn = machine.kimi("login", login=True)
             assert turn.code == 0, turn
             made[version] = machine.home
         return made[version]
 
     return login
+
+
+@pytest.fixture
+def machine(
+    version: str,
+    server: KimiServer,
+    _logins: Callable[[str], Path],
+    home: Path,
+    kimifix: Kimifix,
+) -> Machine:
+    """A machine on which kimi-code of ``version`` is installed and signed in."""
+    machine = Machine(client(version), server, home.parent, kimifix)
+    machine.take_over(_logins(version))
+    return machine

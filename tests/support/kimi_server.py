@@ -60,20 +60,16 @@ class Request:
         """Return every header of this name in whatever spelling, as spelled."""
         return [pair for pair in self.headers if pair[0].lower() == name.lower()]
 
-    def value(self, name: str) -> str | None:
-        """Return the value of a header, None where it is missing; it must not come twice."""
-        found = self.header(name)
-        assert len(found) <= 1, found
-        return found[0][1] if found else None
+    def values(self, name: str) -> list[str]:
+        """Return the values of every header of this name in whatever spelling."""
+        return [value for _, value in self.header(name)]
 
     @property
     def credential(self) -> str | None:
-        """What the request signs in with, whichever of the two headers holds it."""
-        key = self.value("x-api-key")
-        if key is not None:
-            return key
-        scheme, _, token = (self.value("authorization") or "").partition(" ")
-        return token if scheme == "Bearer" else None
+        """What the request signs in with, None where that is missing or not a single one."""
+        bearers = [value.removeprefix("Bearer ") for value in self.values("authorization")]
+        found = [*self.values("x-api-key"), *bearers]
+        return found[0] if len(found) == 1 else None
 
 
 @dataclass
@@ -81,13 +77,14 @@ class Behaviour:
     """What a test can change of the server; ``KimiServer.reset`` brings it back.
 
     ``chat_identities`` are the values of `X-Msh-Platform` that the OpenAI-compatible
-    surface lets in. ``messages_take_login`` is whether the Anthropic-compatible one
-    takes an OAuth token. ``tool_call`` is asked for, by name and input, before the
+    surface lets in, ``messages_open`` is whether the Anthropic-compatible one lets in
+    anybody, and ``messages_take_login`` whether it takes an OAuth token. ``tool_call`` is asked for, by name and input, before the
     answer to a prompt that has no tool result yet.
     """
 
     models: tuple[dict[str, Any], ...] = MODELS
     chat_identities: frozenset[str] = frozenset({"kimi_cli"})
+    messages_open: bool = True
     messages_take_login: bool = True
     tool_call: tuple[str, dict[str, Any]] | None = None
     refused_tokens: set[str] = field(default_factory=set)
@@ -222,11 +219,13 @@ class KimiServer:
             return credential == KEY or self._is_issued(credential, "access")
 
     def _chat(self, request: Request) -> tuple[int, str, Chunks]:
-        if request.value("x-api-key") is not None or not self._admits(request.credential):
+        if request.values("x-api-key") or not self._admits(request.credential):
             return _refusal(401, "invalid_authentication_error", _KEY_REFUSED)
-        identity = [value for _, value in request.header("x-msh-platform")]
+        identity = request.values("x-msh-platform")
         if len(identity) != 1 or identity[0] not in self.behaviour.chat_identities:
             return _refusal(403, "access_terminated_error", _IDENTITY_REFUSED)
+        if not request.body.get("stream"):
+            return _json(200, _CHAT)
         return 200, "text/event-stream", list(_chat_stream(self._tool_call(request)))
 
     def _messages(self, request: Request) -> tuple[int, str, Chunks]:
@@ -234,6 +233,10 @@ class KimiServer:
         takes = credential == KEY or self.behaviour.messages_take_login
         if not takes or not self._admits(credential):
             return _refusal(401, "authentication_error", "invalid x-api-key", anthropic=True)
+        if not self.behaviour.messages_open:
+            return _refusal(403, "access_terminated_error", _IDENTITY_REFUSED, anthropic=True)
+        if not request.body.get("stream"):
+            return _json(200, _MESSAGE)
         return 200, "text/event-stream", list(_message_stream(self._tool_call(request)))
 
     def _tool_call(self, request: Request) -> tuple[str, dict[str, Any]] | None:
@@ -306,6 +309,32 @@ _DEVICE = {
     "verification_uri_complete": "http://127.0.0.1/device?code=ABCD-EFGH",
     "expires_in": 600,
     "interval": 1,
+}
+
+_CHAT = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "kimi-for-coding",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": ANSWER},
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12},
+}
+
+_MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "kimi-for-coding",
+    "content": [{"type": "text", "text": ANSWER}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 10, "output_tokens": 2},
 }
 
 

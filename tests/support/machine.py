@@ -2,19 +2,76 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
+import time
 import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.clients import Client
 from support.command import Kimifix, Result
 from support.kimi_server import ANSWER, KimiServer, Request
-from support.terminal import Terminal
+from support.terminal import ENTER, UP, Terminal
+
+# Versions of the client, oldest first; the variable makes the same tests try others.
+VERSIONS = os.environ.get("KIMIFIX_TEST_VERSIONS", "0.20.0,0.25.0,0.38.0,2.1.0").split(",")
+
+MANAGED_MODEL = "kimi-code/kimi-for-coding"
+OWN_MODEL = "kimifix/kimi-for-coding"
 
 _SECONDS_FOR_A_RUN = 120
+
+
+def since(oldest: str) -> list[str]:
+    """Return the versions to test from ``oldest`` on."""
+    return [version for version in VERSIONS if _order(version) >= _order(oldest)]
+
+
+def cells(*versions: str) -> list[Any]:
+    """Return version and credential for every pair that works: a login can be shared since 0.20.2.
+
+    For ``parametrize`` with these two names; without ``versions`` for all of them.
+    """
+    sharing = since("0.20.2")
+    return [
+        pytest.param(version, credential, id=f"{version}-{credential}")
+        for version in versions or VERSIONS
+        for credential in ("key", "login")
+        if credential == "key" or version in sharing
+    ]
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def wait_until(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    """Wait until ``holds`` returns something true; a config that is being replaced is no error."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"did not come about: {what}"
+        time.sleep(0.02)
+
+
+_OTHER_PROVIDER = """
+[providers.other] # another vendor's
+type = "openai"
+base_url = "http://127.0.0.1:9/v1"
+api_key = "sk-of-another-vendor"
+
+[models."other/model"]
+provider = "other"
+model = "model"
+max_context_size = 4096
+"""
 
 
 @dataclass(frozen=True)
@@ -75,9 +132,24 @@ class Machine:
         }
         return self.env | variables
 
-    def install_login(self, template: Path) -> None:
-        """Take over the home that a login has left in ``template``."""
+    @property
+    def token_file(self) -> Path:
+        """The file that holds the login."""
+        slot = self.data["providers"]["managed:kimi-code"]["oauth"]["key"]
+        return self.home / "credentials" / f"{slot.removeprefix('oauth/')}.json"
+
+    @property
+    def login(self) -> dict[str, Any]:
+        """The login: access_token, refresh_token, expires_at and more."""
+        data = json.loads(self.token_file.read_text())
+        assert isinstance(data, dict)
+        return data
+
+    def take_over(self, template: Path) -> None:
+        """Start with the home that a login has left in ``template``, and settings of the user."""
         shutil.copytree(template, self.home, dirs_exist_ok=True)
+        text = self.config.read_text(encoding="utf-8")
+        self.config.write_text(f"# My notes.\n{text}{_OTHER_PROVIDER}", encoding="utf-8")
 
     def kimi(self, *arguments: str | Path, login: bool = False, **env: str) -> Turn:
         """Run the client without a terminal; ``login`` leads a new login to the server."""
@@ -98,10 +170,23 @@ class Machine:
         """Ask one question in print mode."""
         return self.kimi(*arguments, "-p", "What is the answer?", **env)
 
-    def terminal(self, *arguments: str | Path) -> Terminal:
-        """Start the client on a terminal."""
-        command = [self.client.programs / "kimi", *arguments]
-        return Terminal(command, self.env_of_login, self.project)
+    @contextmanager
+    def full_screen(self) -> Iterator[Terminal]:
+        """Start the client on a terminal and trust the project; ready for the first line."""
+        with Terminal([self.client.programs / "kimi"], self.env_of_login, self.project) as terminal:
+            self._trust(terminal)
+            terminal.wait_for("context:")
+            yield terminal
+
+    def _trust(self, terminal: Terminal) -> None:
+        trust, refuse = "❯ Trust this folder", "❯ Don't trust"  # noqa: RUF001
+        found = terminal.wait_for("context:", trust, refuse)
+        if found == "context:":
+            return
+        if found == refuse:
+            terminal.write(UP)
+            terminal.wait_for(trust)
+        terminal.write(ENTER)
 
     def kimifix(self, *arguments: str | Path, stdin: str | None = None, **env: str) -> Result:
         """Run kimifix in the user's environment."""

@@ -153,7 +153,8 @@ class _Writer:
         if style == "multi-literal" and _is_literal(text):
             return f"'''\n{text}'''"
         if style == "multi":
-            return '"""' + self._pick("", "\\\n   ") + self._basic(text)[1:-1] + '"""'
+            start = "" if text.startswith(" ") else self._pick("", "\\\n   ")
+            return '"""' + start + self._basic(text)[1:-1] + '"""'
         return self._basic(text)
 
     def _array(self, values: list[Any]) -> str:

@@ -21,7 +21,7 @@ ROWS, COLUMNS = 50, 120
 ENTER, ESCAPE, DOWN, UP = "\r", "\x1b", "\x1b[B", "\x1b[A"
 
 # Generous: a wait ends as soon as the screen shows what it is for.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 30.0
 
 _SEQUENCE = re.compile(
     r"\x1b\[([0-9;?<=>]*)[ -/]*([@-~])"  # CSI
@@ -196,6 +196,12 @@ class Terminal:
     def write(self, keys: str) -> None:
         """Press keys."""
         os.write(self._ours, keys.encode())
+
+    def command(self, name: str) -> None:
+        """Give a slash command, such as `/model`."""
+        self.write(name)
+        self.wait_for(f"→ {name[1:]} ")
+        self.write(ENTER)
 
     def _read(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")

@@ -1,0 +1,170 @@
+"""Locked out, an answer by `apply`, locked out again by `revert`: what goes over the wire."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+from support.kimi_server import KEY, Request
+from support.machine import VERSIONS, Machine, Turn, cells, since
+
+CHAT, MESSAGES = "/coding/v1/chat/completions", "/coding/v1/messages"
+
+CELLS = pytest.mark.parametrize(("version", "credential"), cells())
+
+
+def assert_locked_out(turn: Turn) -> None:
+    """The client asked as itself, once, and the user has no answer."""
+    assert turn.code != 0
+    assert not turn.answered
+    (request,) = turn.chats
+    assert request.path == CHAT
+    assert request.header("x-msh-platform") == [("X-Msh-Platform", "kimi_code_cli")]
+
+
+def apply(machine: Machine, route: str, credential: str) -> str:
+    """Run `apply` and return the credential that the client shall send from now on."""
+    options = ["--route", route, "--credential", credential]
+    if credential == "key":
+        done = machine.kimifix("apply", "--yes", *options, "--key-stdin", stdin=KEY + "\n")
+    else:
+        done = machine.kimifix("apply", "--yes", *options)
+    assert done.code == 0, done.err
+    token = str(machine.login["access_token"])
+    for secret in (KEY, token, machine.login["refresh_token"], "sk-of-another-vendor"):
+        assert secret not in done.out + done.err
+    return KEY if credential == "key" else token
+
+
+def identity(request: Request) -> list[tuple[str, str]]:
+    """Return all that the request says about who the client is, User-Agent aside, sorted."""
+    pairs = ((name.lower(), value) for name, value in request.headers)
+    return sorted(pair for pair in pairs if pair[0].startswith("x-msh-"))
+
+
+@CELLS
+def test_header_route(machine: Machine, credential: str) -> None:
+    """The real client gets an answer as `kimi_cli`, after `revert` none, from the old bytes."""
+    before = machine.config.read_bytes()
+    mode = stat.S_IMODE(machine.config.stat().st_mode)
+    locked_out = machine.ask()
+    assert_locked_out(locked_out)
+
+    sent = apply(machine, "header", credential)
+    turn = machine.ask()
+    assert turn.answered, turn
+    assert turn.code == 0
+    (request,) = turn.chats
+    assert (request.method, request.path) == ("POST", CHAT)
+    assert request.header("x-msh-platform") == [("X-Msh-Platform", "kimi_cli")]
+    assert request.values("authorization") == [f"Bearer {sent}"]
+    assert request.values("x-api-key") == []
+    # The platform is all that changes.
+    honest = dict(identity(locked_out.chats[0]))
+    assert dict(identity(request)) == honest | {"x-msh-platform": "kimi_cli"}
+    assert request.header("user-agent") == locked_out.chats[0].header("user-agent")
+
+    assert machine.kimifix("revert", "--yes").code == 0
+    assert machine.config.read_bytes() == before
+    assert stat.S_IMODE(machine.config.stat().st_mode) == mode
+    assert_locked_out(machine.ask())
+
+
+@CELLS
+def test_anthropic_route(machine: Machine, credential: str) -> None:
+    """The real client gets an answer from `/v1/messages` and claims to be nobody else."""
+    before = machine.config.read_bytes()
+    sent = apply(machine, "anthropic", credential)
+    turn = machine.ask()
+    assert turn.answered, turn
+    (request,) = turn.chats
+    assert (request.method, request.path) == ("POST", MESSAGES)
+    assert request.values("x-api-key") == [sent]
+    assert request.values("authorization") == []
+
+    assert machine.kimifix("revert", "--yes").code == 0
+    assert machine.config.read_bytes() == before
+    locked_out = machine.ask()
+    assert_locked_out(locked_out)
+    honest = [] if credential == "key" else identity(locked_out.chats[0])
+    assert identity(request) == honest
+
+
+@pytest.mark.parametrize("version", since("0.20.2"))
+def test_login_refused_on_anthropic_route(machine: Machine) -> None:
+    """A server that takes no login at `/v1/messages` leaves the user without answer, not undone."""
+    machine.server.behaviour.messages_take_login = False
+    before = machine.config.read_bytes()
+    apply(machine, "anthropic", "login")
+    turn = machine.ask()
+    assert not turn.answered
+    assert {request.path for request in turn.chats} == {MESSAGES}
+    assert machine.kimifix("revert", "--yes").code == 0
+    assert machine.config.read_bytes() == before
+
+
+@CELLS
+def test_two_turns_with_tool_calls(machine: Machine, credential: str) -> None:
+    """A session in which the model calls a tool and the user asks again works on `/v1/messages`."""
+    apply(machine, "anthropic", credential)
+    command = "echo from-the-tool | tee -a proof.txt"
+    machine.server.behaviour.tool_call = ("Bash", {"command": command})
+    first = machine.ask()
+    second = machine.ask("--continue")
+    for turn in (first, second):
+        assert turn.answered, turn
+        assert [request.path for request in turn.chats] == [MESSAGES] * 2
+        assert "from-the-tool" in str(turn.chats[-1].body["messages"][-1])
+    assert (machine.project / "proof.txt").read_text() == "from-the-tool\n" * 2
+    assert len(second.chats[0].body["messages"]) > len(first.chats[0].body["messages"])
+
+
+@pytest.mark.parametrize(("version", "credential"), cells(VERSIONS[0], VERSIONS[-1]))
+def test_switching_routes(machine: Machine, credential: str) -> None:
+    """Each `apply` with another route takes effect, and one `revert` undoes them all."""
+    before = machine.config.read_bytes()
+    for route, surface in (
+        ("header", CHAT),
+        ("anthropic", MESSAGES),
+        ("header", CHAT),
+    ):
+        apply(machine, route, credential)
+        turn = machine.ask()
+        assert turn.answered, turn
+        assert [request.path for request in turn.chats] == [surface]
+    assert machine.kimifix("revert", "--yes").code == 0
+    assert machine.config.read_bytes() == before
+
+
+@pytest.mark.parametrize("version", since("0.20.2"))
+def test_no_default(machine: Machine) -> None:
+    """With --no-default the user chooses per run: as before, or by the name that was printed."""
+    done = machine.kimifix("apply", "--yes", "--no-default")
+    assert "kimi -m kimifix/kimi-for-coding" in done.out
+    assert_locked_out(machine.ask())
+    turn = machine.ask("-m", "kimifix/kimi-for-coding")
+    assert turn.answered
+    assert turn.chats[0].header("x-msh-platform") == [("X-Msh-Platform", "kimi_cli")]
+
+
+@pytest.mark.parametrize(("version", "credential"), cells(VERSIONS[0], VERSIONS[-1]))
+@pytest.mark.parametrize(
+    ("messages_open", "path"),
+    [pytest.param(True, MESSAGES, id="anthropic"), pytest.param(False, CHAT, id="header")],
+)
+def test_automatic_route(machine: Machine, credential: str, messages_open: bool, path: str) -> None:
+    """`--route auto` takes the mildest way that the server accepts, and the client gets in."""
+    machine.server.behaviour.messages_open = messages_open
+    sent = apply(machine, "auto", credential)
+    turn = machine.ask()
+    assert turn.answered, turn
+    assert [(request.path, request.credential) for request in turn.chats] == [(path, sent)]
+
+
+@pytest.mark.parametrize("version", VERSIONS[-1:])
+def test_automatic_route_where_nothing_is_wrong(machine: Machine) -> None:
+    """Where the server takes the client as it is, `--route auto` writes nothing."""
+    machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
+    before = machine.config.read_bytes()
+    apply(machine, "auto", "login")
+    assert machine.config.read_bytes() == before

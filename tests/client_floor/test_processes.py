@@ -1,0 +1,335 @@
+"""Which running clients are found: real processes that look like kimi-code to the system."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from support.clients import client
+from support.command import Kimifix
+
+from kimifix.client import processes
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to become another user"
+)
+
+# Takes the name of the client (PR_SET_NAME is 15), as Node does for `process.title`, and
+# becomes another user, one that has not changed as far as /proc shows (PR_SET_DUMPABLE is 4).
+_NAMED = """
+import ctypes, os, sys
+prctl = ctypes.CDLL(None).prctl
+assert prctl(15, sys.argv[1].encode()) == 0
+if sys.argv[2:]:
+    os.setuid(int(sys.argv[2]))
+    assert prctl(4, 1) == 0
+print("ready", flush=True)
+sys.stdin.read()
+"""
+_TITLE_OF_NODE = "process.title = 'kimi-code'; console.log('ready'); process.stdin.resume()"
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Return a function that starts a process which ends with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(command: list[str], **options: object) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            **options,  # type: ignore[call-overload]
+        )
+        assert isinstance(process, subprocess.Popen)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def kimi(start: Start, home: Path) -> Start:
+    """Return a function that starts something called kimi-code with these variables."""
+
+    def kimi(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
+        options.setdefault("env", {"KIMI_CODE_HOME": str(home)})
+        return start([sys.executable, "-c", _NAMED, *(arguments or ["kimi-code"])], **options)
+
+    return kimi
+
+
+@linux
+def test_nobody_runs(home: Path, tmp_path: Path) -> None:
+    """Where no client runs there is none, and that is certain."""
+    assert processes.running(home).checked
+    assert processes._from_proc(home, proc=tmp_path) == processes.Running(())
+
+
+@linux
+@pytest.mark.parametrize(
+    "variables",
+    [
+        pytest.param({"KIMI_CODE_HOME": "{home}"}, id="by variable"),
+        pytest.param({"HOME": "{user}"}, id="by default"),
+        pytest.param({"HOME": "{user}", "KIMI_CODE_HOME": ""}, id="empty variable"),
+        pytest.param({"HOME": "/nowhere", "KIMI_CODE_HOME": "{home}"}, id="variable first"),
+        pytest.param({"KIMI_CODE_HOME": "{link}"}, id="through a symlink"),
+        pytest.param({"KIMI_CODE_HOME": "../user/.kimi-code"}, id="from its own folder"),
+        pytest.param({}, id="no word about it"),
+    ],
+)
+def test_client_on_the_home_is_found(
+    kimi: Start, home: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """A process called kimi-code counts when its environment leads to the same folder."""
+    (tmp_path / "link").symlink_to(home)
+    (tmp_path / "project").mkdir()
+    names = {"home": home, "user": home.parent, "link": tmp_path / "link"}
+    env = {name: value.format_map(names) for name, value in variables.items()}
+    process = kimi(env=env, cwd=tmp_path / "project")
+    assert process.pid in processes.running(home).pids
+    assert process.pid in processes.running(tmp_path / "link").pids
+
+
+@linux
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        pytest.param("kimi-code", {"KIMI_CODE_HOME": "/elsewhere"}, id="another home"),
+        pytest.param("kimi-code", {"KIMI_CODE_HOME": ".kimi-code"}, id="relative to elsewhere"),
+        pytest.param("kimi-code", {"HOME": "/elsewhere"}, id="another user home"),
+        pytest.param("kimi-code-x", {}, id="longer name"),
+        pytest.param("kimi", {}, id="shorter name"),
+        pytest.param("Kimi-Code", {}, id="spelled otherwise"),
+    ],
+)
+def test_others_are_not(
+    kimi: Start, home: Path, tmp_path: Path, name: str, variables: dict[str, str]
+) -> None:
+    """A client on another home, and another program, do not count."""
+    process = kimi(name, env=variables, cwd=tmp_path)
+    assert process.pid not in processes.running(home).pids
+
+
+@linux
+def test_all_are_found_in_order(kimi: Start, home: Path) -> None:
+    """Several clients are listed by their number."""
+    pids = {kimi().pid for _ in range(3)}
+    found = processes.running(home).pids
+    assert pids <= set(found)
+    assert list(found) == sorted(found)
+
+
+@linux
+def test_ended_client_does_not_count(kimi: Start, home: Path) -> None:
+    """A client that has ended, but whose parent has not asked yet, cannot write any more."""
+    process = kimi()
+    process.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert Path(f"/proc/{process.pid}/comm").read_text() == "kimi-code\n"
+    assert process.pid not in processes.running(home).pids
+
+
+@linux
+@root
+def test_another_user_does_not_count(kimi: Start, home: Path) -> None:
+    """Somebody else's client has a home of its own, whatever its environment says."""
+    process = kimi("kimi-code", "65534", env={"HOME": str(home.parent)})
+    assert Path(f"/proc/{process.pid}").stat().st_uid == 65534
+    assert process.pid not in processes.running(home).pids
+
+
+@linux
+@root
+def test_client_of_root_counts(kimi: Start, home: Path, kimifix: Kimifix) -> None:
+    """What root runs may well use the home (`sudo kimi`), even if nobody else can see it."""
+    process = kimi()
+    result = kimifix.python(
+        "import os\n"
+        "from pathlib import Path\n"
+        "from kimifix.client import processes\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        f"print({process.pid} in processes.running(Path('/somewhere')).pids)"
+    )
+    assert (result.out, result.err) == ("True\n", "")
+
+
+@linux
+def test_client_that_ends_meanwhile(tmp_path: Path) -> None:
+    """A process of which less and less can be read is gone, not unknown."""
+    for pid, files in (("1", ()), ("2", ("comm",)), ("3", ("comm", "stat"))):
+        (tmp_path / pid).mkdir()
+        for name in files:
+            text = {"comm": "kimi-code\n", "stat": f"{pid} (kimi-code) S 1"}[name]
+            (tmp_path / pid / name).write_text(text)
+    (tmp_path / "self").mkdir()
+    assert processes._from_proc(tmp_path, proc=tmp_path) == processes.Running(())
+
+
+@linux
+def test_without_proc_it_cannot_be_told(tmp_path: Path) -> None:
+    """Where /proc is missing the answer is that there is none."""
+    nowhere = tmp_path / "nowhere"
+    assert processes._from_proc(tmp_path, proc=nowhere) == processes.Running((), checked=False)
+
+
+@linux
+def test_many_processes_come_and_go(kimi: Start, home: Path) -> None:
+    """Processes that start and end all the time do no harm."""
+    process = kimi()
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            subprocess.run(["/bin/true"], check=True)
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(20):
+            assert process.pid in processes.running(home).pids
+    finally:
+        stop.set()
+        thread.join()
+
+
+@linux
+def test_node_really_does_it_like_that(start: Start, home: Path) -> None:
+    """Node's `process.title` is what /proc shows, and ps shows it as we read it."""
+    node = client("2.1.0").node / "node"
+    arguments = ["a", "number", "of", "long", "arguments", "x" * 200]
+    env = {"KIMI_CODE_HOME": str(home)}
+    process = start([str(node), "-e", _TITLE_OF_NODE, *arguments], env=env)
+    assert process.pid in processes.running(home).pids
+    if Path("/bin/ps").exists():
+        found = processes._from_ps()
+        assert found.checked
+        assert process.pid in found.pids
+
+
+# --- macOS -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/bin/ps").exists(), reason="needs ps")
+def test_ps_lists_no_other_programs(start: Start) -> None:
+    """Other programs, though they name kimi-code, are not taken for it."""
+    code = "import sys; print('ready', flush=True); sys.stdin.read()"
+    process = start([sys.executable, "-c", code, "kimi-code"])
+    found = processes._from_ps()
+    assert found.checked
+    assert process.pid not in found.pids
+    assert os.getpid() not in found.pids
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no user numbers there")
+def test_lines_of_ps() -> None:
+    """Of the lines of ps those of the client count, if it is ours or root's."""
+    me = os.geteuid()
+    text = (
+        f"    1     0 /sbin/launchd\n"
+        f"  501 {me:5} kimi-code\n"
+        f"  502 {me:5} kimi-code                       \n"
+        f"  503 {me:5} kimi-code -p hello\n"
+        f"  504 {me:5} node /opt/homebrew/bin/kimi\n"
+        f"  505     0 kimi-code\n"
+        f"  506 49999 kimi-code\n"
+        f"  507 {me:5} vim kimi-code\n"
+        f"  508 {me:5}\n"
+        f"  \N{REPLACEMENT CHARACTER}\n"
+        "\n"
+    )
+    assert processes._in_ps(text) == (501, 502, 505)
+
+
+def test_macos_asks_ps(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On macOS ps answers; where it does not, nothing can be told."""
+    monkeypatch.setattr(processes, "sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(processes, "_in_ps", lambda _: (7,))
+    if Path("/bin/ps").exists():
+        assert processes.running(home) == processes.Running((7,))
+    monkeypatch.setattr(processes, "_output", lambda _: None)
+    assert processes.running(home) == processes.Running((), checked=False)
+
+
+# --- Windows ---------------------------------------------------------------------------------
+
+TASKLIST = """\
+"kimi.exe","12345","Console","1","123,456 K"
+"kimi.exe","678","RDP-Tcp#12","2","9,876 K"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "pids"),
+    [
+        pytest.param(TASKLIST, (12345, 678), id="two"),
+        pytest.param(TASKLIST.replace("\n", "\r\n"), (12345, 678), id="CRLF"),
+        pytest.param(
+            "INFO: No tasks are running which match the specified criteria.\r\n", (), id="none"
+        ),
+        pytest.param("信息: 没有运行的任务匹配指定标准。\r\n", (), id="none, in Chinese"),
+        pytest.param('"kimi.exe","N/A"\n"\n""\n', (), id="nonsense"),
+        pytest.param("", (), id="silence"),
+    ],
+)
+def test_lines_of_tasklist(text: str, pids: tuple[int, ...]) -> None:
+    """The second column of the CSV is the process; words instead of it mean none."""
+    assert processes._in_tasklist(text) == pids
+
+
+def test_windows_finds_the_native_binary_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a `kimi.exe` is certain to run, its absence says nothing about Node."""
+    answers = {"text": TASKLIST}
+    monkeypatch.setattr(processes, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr(processes, "_system_folder", lambda: r"C:\Windows\System32")
+    monkeypatch.setattr(processes, "_output", lambda _: answers["text"])
+    assert processes.running(home) == processes.Running((12345, 678))
+    answers["text"] = "INFO: No tasks are running which match the specified criteria."
+    assert processes.running(home) == processes.Running((), checked=False)
+
+
+# --- the programs of the system ----------------------------------------------------------------
+
+
+def test_output_of_a_program() -> None:
+    """What is printed comes back, bytes that are no text included; failure is None."""
+    python = sys.executable
+    shown = processes._output([python, "-c", r"import sys; sys.stdout.buffer.write(b'a\xff')"])
+    assert shown == "a\N{REPLACEMENT CHARACTER}"
+    assert processes._output([python, "-c", "print('half'); raise SystemExit(1)"]) is None
+    assert processes._output(["/no/such/program"]) is None
+
+
+def test_program_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of the system that does not answer is not waited for."""
+    monkeypatch.setattr(processes, "_SECONDS_FOR_PROGRAM", 0.2)
+    assert processes._output([sys.executable, "-c", "import time; time.sleep(60)"]) is None
+
+
+@linux
+def test_linux_needs_no_other_program(kimifix: Kimifix) -> None:
+    """Finding running clients reads files and does not even load `subprocess`."""
+    result = kimifix.python(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from kimifix.client import processes\n"
+        "processes.running(Path('/nowhere'))\n"
+        "print('subprocess' in sys.modules)"
+    )
+    assert (result.out, result.err) == ("False\n", "")

@@ -1,0 +1,173 @@
+"""What counts as a config, and what is said of what does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kimifix.config.document import (
+    Reference,
+    alias_references,
+    aliases_of,
+    models,
+    parse,
+    providers,
+    served_by,
+)
+from kimifix.errors import ConfigError
+
+PATH = Path("config.toml")
+
+
+def refused(content: bytes) -> ConfigError:
+    """Parse what must be refused."""
+    with pytest.raises(ConfigError) as caught:
+        parse(content, PATH)
+    assert caught.value.path == PATH
+    return caught.value
+
+
+def test_text_keeps_its_line_ends_and_encodes_to_the_same_bytes() -> None:
+    """Nothing is normalised on the way in or out."""
+    for content in (b"", b"\r\n", b"a = 1\r\nb = '''\r\n'''", "a = 'ü'".encode()):
+        document = parse(content, PATH)
+        assert document.encode(document.text) == content
+    assert parse(b"a = '''\r\nx\r\n'''", PATH).data == {"a": "x\n"}
+
+
+def test_a_byte_order_mark_is_kept_apart() -> None:
+    """It is no part of the text and comes back with every successor."""
+    document = parse(b"\xef\xbb\xbfa = 1", PATH)
+    assert document.text == "a = 1"
+    assert document.encode("b = 2") == b"\xef\xbb\xbfb = 2"
+    assert parse(b"\xef\xbb\xbf", PATH).data == {}
+
+
+def test_a_second_byte_order_mark_is_no_toml() -> None:
+    """Only the one at the start of the file is a mark."""
+    assert refused(b"\xef\xbb\xbf\xef\xbb\xbfa = 1").line == 1
+
+
+def test_bytes_that_are_no_utf_8_are_placed_by_line() -> None:
+    """The error tells in which line they are."""
+    error = refused(b"a = 1\r\nb = '\xff'\n")
+    assert (error.reason, error.line, error.column) == ("the config is not UTF-8 text", 2, None)
+    assert refused("a = 'ü'".encode("utf-16")).line == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column"),
+    [
+        (b"a = 1\nb = \n", 2, 5),
+        (b"a = 1\na = 2\n", 2, 6),
+        (b"a = 1\n[", 2, None),
+        (b"a", 1, None),
+        (b"a = 1979-02-30", 1, 5),
+        (b"a = 'x\x00'", 1, 7),
+        (b"a = 1\rb = 2", 1, 6),
+    ],
+)
+def test_a_syntax_error_is_placed(content: bytes, line: int, column: int | None) -> None:
+    """Line and column where tomllib gives them, the last line where the text just ends."""
+    error = refused(content)
+    assert error.reason.startswith("the config is not valid TOML: ")
+    assert (error.line, error.column) == (line, column)
+    assert f", line {line}" in error.message
+
+
+def test_a_number_too_long_to_be_read_is_refused() -> None:
+    """Python's limit on digits is an error of the config, not of kimifix."""
+    assert "not valid TOML" in refused(b"a = " + b"9" * 5000).reason
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a = " + b"[" * 5000 + b"]" * 5000,
+        b"a = " + b"[" * 150 + b"]" * 150,
+        b"a = " + b"{a=" * 110 + b"1" + b"}" * 110,
+        b"a" + b".a" * 5000 + b" = 1",
+        b"[" + b"a." * 5000 + b"a]",
+        b"a" + b".a" * 110 + b" = 1",
+    ],
+    ids=["arrays", "arrays-tomllib-reads", "tables", "dotted", "header", "dotted-few"],
+)
+def test_what_is_nested_without_end_is_refused(content: bytes) -> None:
+    """However it is written, and also where tomllib itself still reads it."""
+    assert refused(content).reason == "the config is nested too deep to be read"
+
+
+def test_what_is_nested_deep_is_read() -> None:
+    """More levels than anybody writes."""
+    assert parse(b"a" + b".a" * 80 + b" = [[[]]]", PATH).data
+
+
+@pytest.mark.parametrize("section", ["providers", "models"])
+def test_providers_and_models_are_tables_of_tables(section: str) -> None:
+    """Anything else is named in the error."""
+    for value in ("1", "[]", "[{}]", "''"):
+        error = refused(f"{section} = {value}".encode())
+        assert error.reason == f"`{section}` is not a table"
+    error = refused(f"[{section}]\na = {{}}\n'b.c' = 1\n".encode())
+    assert error.reason == f"`{section}.b.c` is not a table"
+
+
+def test_an_empty_config_has_no_providers_and_models() -> None:
+    """The sections need not be there."""
+    data = parse(b"", PATH).data
+    assert providers(data) == {}
+    assert models(data) == {}
+    assert alias_references(data) == []
+
+
+def test_every_setting_that_names_an_alias_is_found() -> None:
+    """`default_model` comes first; the keys of the pool are aliases too."""
+    data: dict[str, Any] = {
+        "providers": {
+            "a": {"default_model": "x"},
+            "kimifix": {"default_model": "y"},
+            "b": {"default_model": ""},
+        },
+        "secondary_model": {
+            "model": "m",
+            "default_model": "d",
+            "default_effort": "low",
+            "models": {"p": "", "q": "text"},
+        },
+        "default_model": "z",
+    }
+    assert alias_references(data) == [
+        Reference(("default_model",), "z"),
+        Reference(("secondary_model", "model"), "m"),
+        Reference(("secondary_model", "default_model"), "d"),
+        Reference(("secondary_model", "models", "p"), "p", is_key=True),
+        Reference(("secondary_model", "models", "q"), "q", is_key=True),
+        Reference(("providers", "a", "default_model"), "x"),
+    ]
+
+
+def test_settings_of_another_type_name_no_alias() -> None:
+    """A config that the client would not read either breaks nothing."""
+    values: list[Any] = [1, True, [], {}, ""]
+    for value in values:
+        assert alias_references({"default_model": value, "secondary_model": value}) == []
+        secondary = {"model": value, "default_model": value, "models": value}
+        assert alias_references({"secondary_model": secondary}) == []
+
+
+def test_provider_id_wins_over_provider() -> None:
+    """An alias belongs to whom it names by `provider_id`, else by `provider`."""
+    data = {
+        "models": {
+            "a": {"provider": "x"},
+            "b": {"provider": "x", "provider_id": "y"},
+            "c": {"provider": "y", "provider_id": "x"},
+            "d": {},
+        }
+    }
+    assert list(aliases_of(data, "x")) == ["a", "c"]
+    assert list(served_by(data, "x")) == ["a", "c"]
+    assert list(served_by({**data, "default_provider": "x"}, "x")) == ["a", "c", "d"]
+    assert list(served_by({**data, "default_provider": "x"}, "y")) == ["b"]

@@ -1,0 +1,178 @@
+"""No secret of a config is shown, wherever and however it is written."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+
+from kimifix.config.redaction import diff, masked
+from kimifix.secret import MASK, register
+
+# No word of it looks like a secret: only its place can give it away.
+PLAIN = "correct horse battery staple"
+KEY = "sk-kimi-planted-0123456789abcdef"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+
+
+def escaped(text: str) -> str:
+    """Spell every character of a text as an escape."""
+    return "".join(f"\\u{ord(character):04x}" for character in text)
+
+
+def spellings(secret: str) -> list[str]:
+    """Return a string value in every spelling of TOML."""
+    return [
+        f'"{secret}"',
+        f"'{secret}'",
+        f'"""{secret}"""',
+        f"'''\n{secret}'''",
+        f'"""\\\n   {secret}\\\n  """',
+        f'"{escaped(secret)}"',
+        f'"{escaped(secret[:3])}{secret[3:]}"',
+        f'"""{secret[:6]}\\\n    {secret[6:]}"""',
+    ]
+
+
+PLACES = [
+    "[providers.x]\napi_key = {}",
+    "[providers.x]\n'api-key' = {}",
+    "[providers.x]\napiKey = {}",
+    "providers.x.API_KEY = {}",
+    'providers.x."\\u0061pi_key" = {}',
+    "providers = {{ x = {{ api_key = {} }} }}",
+    "providers = {{ x.api_key = {}, y = {{}} }}",
+    "[providers.x.env]\nANYTHING = {}",
+    "[providers.x]\nenv = {{ ANYTHING = {} }}",
+    "[providers.x]\nenv.deep.ANYTHING = {}",
+    "[providers.x.custom_headers]\nX-Mine = {}",
+    "[providers.x]\ncustom_headers = {{ Authorization = {} }}",
+    "[services.y]\nheaders = {{ Authorization = {} }}",
+    "[mcp.servers.x]\nclient_secret = {}",
+    "[x]\npassword = {}",
+    "[x]\npasswd = {}",
+    "[x]\naccess_token = {}",
+    "[x]\ncookie = {}",
+    "[x]\ncredentials = [{}]",
+    "[x]\ncredentials = [ # c\n  {},\n]",
+    "[x]\nkeys = [{{ name = 'a', api_key = {} }}]",
+    "[x]\nkeys = [[{{ api_key = {} }}], {{}}]",
+    "[[x]]\n[[x]]\ntoken = {}",
+    "[x.secrets]\nanything = {}",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_secret_is_told_by_its_place(place: str) -> None:
+    """However it is spelled; the text stays valid TOML."""
+    for spelling in spellings(PLAIN):
+        text = place.format(spelling) + " # c\n[tail]\na = 1\n"
+        assert PLAIN in str(tomllib.loads(text))
+        shown = masked(text)
+        assert "horse" not in str(tomllib.loads(shown))
+        assert "horse" not in shown
+        assert escaped("horse") not in shown
+        assert shown.endswith(" # c\n[tail]\na = 1\n")
+
+
+@pytest.mark.parametrize("secret", [KEY, JWT])
+@pytest.mark.parametrize("place", ["note = {}", "x = {{ a = [1, {{ b = {} }}] }}", "[[x]]\na = {}"])
+def test_a_secret_is_told_by_its_look(place: str, secret: str) -> None:
+    """An API key or a token in a place that holds none is one all the same."""
+    for spelling in spellings(secret):
+        text = place.format(spelling)
+        assert secret in str(tomllib.loads(text))
+        shown = masked(text)
+        assert secret not in str(tomllib.loads(shown))
+        assert secret not in shown
+        assert escaped(secret[6:]) not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"# old: {KEY}\na = 1 # {KEY}\n", "# old: ***\na = 1 # ***\n"),
+        (f"[x.'{KEY}']\n\"{KEY}\" = 1", "[x.'***']\n\"***\" = 1"),
+        ("# Authorization: Bearer abcdefgh", "# Authorization: Bearer ***"),
+        (f"# {JWT}", "# ***"),
+        ('url = "https://user:pass@host/x"', 'url = "https://***@host/x"'),
+        ('urls = ["https://u:p@h", "http://h"]', 'urls = ["https://***@h", "http://h"]'),
+    ],
+)
+def test_a_secret_in_a_comment_key_or_url_is_told_by_its_look(text: str, shown: str) -> None:
+    """There no place speaks for it."""
+    assert masked(text) == shown
+
+
+def test_a_user_in_a_url_is_hidden_with_the_password_however_escaped() -> None:
+    """An escape in the middle of the address hides nothing from us."""
+    assert PLAIN[:7] not in masked(f'url = "https://u:{escaped(PLAIN[:7])}@host"')
+    assert masked('url = "https\\u003a//u:p@host"') == f'url = "{MASK}"'
+
+
+def test_what_is_registered_is_masked_everywhere() -> None:
+    """A value known to be secret is one in every place and spelling."""
+    register("registered value")
+    assert masked("a = 'registered value' # registered value") == f"a = '{MASK}' # {MASK}"
+    assert masked(f'a = "{escaped("registered value")}"') == f'a = "{MASK}"'
+
+
+def test_numbers_and_tables_in_a_secret_place_are_masked() -> None:
+    """A PIN is a secret too."""
+    assert masked("password = 1234") == f'password = "{MASK}"'
+    assert masked("env = { a = 1, b = [1, 2] }") == f'env = {{ a = "{MASK}", b = "{MASK}" }}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'api_key = ""',
+        "api_key = ''",
+        'tokens = [ "" ]',
+        "env = {}",
+        "credentials = {}",
+        "[x.oauth]\nstorage = 'file'\nkey = 'oauth/kimi-code'",
+        "max_tokens = 5",
+        "api_key_env = 'MY_KEY'",
+        "[providers.x.custom_headers]\nX-Msh-Platform = 'kimi_cli'\nUser-Agent = 'a'",
+        'display_name = "Kimi\\u0020For Coding \\""',
+        "a = '''\n[b]\napi_key = c'''",
+        "",
+        "# c",
+    ],
+)
+def test_what_is_public_stays(text: str) -> None:
+    """Empty values, identity headers, names of variables and slots are worth seeing."""
+    assert masked(text) == text
+
+
+def test_a_diff_shows_changed_lines_only_and_masks_them() -> None:
+    """What did not change is not shown at all, secret or not."""
+    before = f'a = 1\napi_key = "{PLAIN}"\nb = 1\n'
+    after = f'a = 1\napi_key = "{PLAIN}"\nb = 2\n[x]\ntoken = "other {PLAIN}"'
+    assert diff(before, after, "config.toml") == (
+        "--- a/config.toml\n+++ b/config.toml\n@@ -3 +3,3 @@\n"
+        f'-b = 1\n+b = 2\n+[x]\n+token = "{MASK}"\n'
+    )
+    assert diff(before, before, "config.toml") == ""
+
+
+def test_a_changed_secret_shows_no_difference_of_its_values() -> None:
+    """Masked they are the same."""
+    assert diff("token = 'abc def'", "token = 'ghi jkl'", "config.toml") == ""
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_masking_keeps_all_that_is_no_secret(place: str) -> None:
+    """The data of the masked text is the data with its secrets replaced."""
+    text = "other = 's'\n" + place.format("'the secret'") + "\n[tail]\nfurther = 's'\n"
+
+    def hidden(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: hidden(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return MASK if value == ["the secret"] else [hidden(item) for item in value]
+        return MASK if value == "the secret" else value
+
+    assert tomllib.loads(masked(text)) == hidden(tomllib.loads(text))

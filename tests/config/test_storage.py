@@ -1,0 +1,688 @@
+"""The config is read as it lies there and replaced whole, and what was before is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.nobody import as_nobody, give_to_nobody, open_folder
+
+from kimifix.config import storage
+from kimifix.config.patch import Moved, Undo
+from kimifix.config.receipt import Receipt, digest
+from kimifix.config.storage import BACKUPS_KEPT, Snapshot, Store, read
+from kimifix.errors import ChangedMeanwhileError, ConfigError, KimifixError
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="modes and kinds of file of POSIX")
+root_only = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away"
+)
+
+OLD = b"old = 1\n"
+NEW = b'[providers.kimifix]\ntype = "kimi"\n'
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A config with the old content."""
+    path = tmp_path / "home" / "config.toml"
+    path.parent.mkdir()
+    path.write_bytes(OLD)
+    path.chmod(0o644)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, config: Path) -> Store:
+    """The store of the config."""
+    return Store(tmp_path / "state" / "kimifix", config)
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """A user who lets everybody read and write everything."""
+    previous = os.umask(0)
+    yield
+    os.umask(previous)
+
+
+def receipt_for(before: bytes | None, after: bytes, **fields: Any) -> Receipt:
+    """Return a receipt for a change of the config."""
+    return Receipt(
+        config="config.toml",
+        time="2026-11-22T00:00:00Z",
+        kimifix="1",
+        client=None,
+        route="header",
+        credential="login",
+        before=None if before is None else digest(before),
+        after=digest(after),
+        mode_before=None,
+        undo=Undo((Moved(("default_model",), '"a"', "b"),), newline_added=True),
+        **fields,
+    )
+
+
+def commit(store: Store, config: Path, content: bytes = NEW) -> Receipt:
+    """Apply new content to the config as it lies there."""
+    snapshot = read(config)
+    receipt = receipt_for(snapshot.content, content)
+    store.commit(snapshot, content, receipt, mode=snapshot.mode, backup=snapshot.content)
+    return receipt
+
+
+def mode_of(path: Path) -> int:
+    """Return the permission bits."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def names_in(folder: Path) -> set[str]:
+    """Return all paths below a folder, relative to it."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+# Reading
+
+
+def test_reads_content_mode_and_place(config: Path) -> None:
+    """A snapshot says all that is needed to put the file back as it was."""
+    snapshot = read(config)
+    status = config.stat()
+    assert snapshot == Snapshot(config, config, OLD, 0o644, status.st_uid, status.st_gid)
+    assert snapshot.sha256 == digest(OLD)
+
+
+def test_reads_more_than_fits_one_call(config: Path) -> None:
+    """A config of several megabytes is read to its end."""
+    content = b"# 0123456789abcde\n" * 200_000
+    config.write_bytes(content)
+    assert read(config).content == content
+
+
+def test_nothing_is_a_snapshot_without_content(tmp_path: Path) -> None:
+    """Also where the folder is missing too."""
+    for path in (tmp_path / "config.toml", tmp_path / "no" / "folder" / "config.toml"):
+        assert read(path) == Snapshot(path, path, None)
+        assert read(path).sha256 is None
+
+
+def test_reads_through_symlinks_of_files_and_folders(tmp_path: Path, config: Path) -> None:
+    """The real path is that of the file, however many links lead there."""
+    (tmp_path / "one").symlink_to(config)
+    (tmp_path / "two").symlink_to("one")
+    (tmp_path / "folder").symlink_to(config.parent)
+    for path in (tmp_path / "two", tmp_path / "folder" / "config.toml"):
+        snapshot = read(path)
+        assert (snapshot.path, snapshot.real, snapshot.content) == (path, config, OLD)
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _device(path: Path) -> None:
+    path.symlink_to(os.devnull)
+
+
+def _socket(path: Path) -> None:
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path.name)  # the whole path may be too long for a socket
+    listening.close()
+
+
+def _dangling(path: Path) -> None:
+    path.symlink_to("dotfiles/config.toml")
+
+
+def _dangling_chain(path: Path) -> None:
+    path.symlink_to("link")
+    (path.parent / "link").symlink_to("nowhere")
+
+
+def _loop(path: Path) -> None:
+    path.symlink_to("link")
+    (path.parent / "link").symlink_to(path.name)
+
+
+def _loop_of_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_folder, "the config is a folder, not a file"),
+        (_fifo, "the config is a FIFO, not a file"),
+        (_device, "the config is a device, not a file"),
+        (_socket, "the config cannot be read: No such device or address"),
+        (_dangling, "the config is a symlink to `dotfiles/config.toml`, which does not exist"),
+        (_dangling_chain, "the config is a symlink to `link`, which does not exist"),
+        (_loop, "the config is a loop of symlinks"),
+        (_loop_of_itself, "the config is a loop of symlinks"),
+    ],
+)
+def test_what_is_no_file_is_refused_by_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], message: str
+) -> None:
+    """At once: nothing waits for the other end of a FIFO. What lies there stays."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "config.toml"
+    make(path)
+    kind = stat.S_IFMT(path.lstat().st_mode)
+    with pytest.raises(ConfigError) as caught:
+        read(path)
+    assert caught.value.message == f"{message}: `{path}`"
+    snapshot = Snapshot(path, path, OLD)
+    with pytest.raises(KimifixError):
+        Store(tmp_path / "state", path).commit(snapshot, NEW, None, mode=0o600)
+    assert stat.S_IFMT(path.lstat().st_mode) == kind
+
+
+@posix
+def test_a_file_below_a_file_is_refused(config: Path) -> None:
+    """A home that is a file gives an error, not a crash."""
+    with pytest.raises(ConfigError, match="the config cannot be read: Not a directory"):
+        read(config / "config.toml")
+
+
+@posix
+@pytest.mark.parametrize("locked", ["config.toml", "."])
+def test_without_permission_to_read_the_error_says_so(locked: str) -> None:
+    """On the file or on its folder."""
+    with open_folder() as folder:
+        config = folder / "home" / "config.toml"
+        config.parent.mkdir()
+        config.write_bytes(OLD)
+        (config.parent / locked).chmod(0)
+
+        def attempt() -> str:
+            try:
+                read(config)
+            except ConfigError as error:
+                return error.message
+            return "read"
+
+        assert as_nobody(attempt) == f"no permission to read the config: `{config}`"
+
+
+# Writing
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o640, 0o664, 0o400, 0o444, 0o755])
+def test_content_is_replaced_and_the_mode_kept(config: Path, store: Store, mode: int) -> None:
+    """Whatever the umask says."""
+    config.chmod(mode)
+    inode = config.stat().st_ino
+    previous = os.umask(0o077)
+    try:
+        commit(store, config)
+    finally:
+        os.umask(previous)
+    assert config.read_bytes() == NEW
+    assert mode_of(config) == mode
+    assert config.stat().st_ino != inode
+    assert names_in(config.parent) == {"config.toml"}
+
+
+@posix
+def test_a_new_config_and_an_explicit_mode(tmp_path: Path, config: Path, store: Store) -> None:
+    """The caller decides about the mode; a new file belongs to its user alone."""
+    store.commit(read(config), NEW, None, mode=0o600)
+    assert mode_of(config) == 0o600
+    new = tmp_path / "home" / "new.toml"
+    snapshot = read(new)
+    Store(tmp_path / "state", new).commit(snapshot, NEW, None, mode=snapshot.mode)
+    assert (new.read_bytes(), mode_of(new)) == (NEW, 0o600)
+
+
+@root_only
+def test_the_owner_is_kept(config: Path, store: Store) -> None:
+    """Root at work on the config of a user leaves it to the user."""
+    os.chown(config, 65534, 65533)
+    config.chmod(0o660)
+    commit(store, config)
+    status = config.stat()
+    assert (status.st_uid, status.st_gid) == (65534, 65533)
+    assert mode_of(config) == 0o660
+
+
+@root_only
+def test_another_group_does_not_get_the_rights_of_the_old_one() -> None:
+    """Where the group cannot be kept, only owner and others keep theirs."""
+    with open_folder() as folder:
+        config = folder / "home" / "config.toml"
+        config.parent.mkdir()
+        give_to_nobody(config.parent)
+        config.write_bytes(OLD)
+        os.chown(config, 0, 0)
+        config.chmod(0o664)
+        state = folder / "state"
+        state.mkdir()
+        give_to_nobody(state)
+
+        def attempt() -> None:
+            commit(Store(state / "kimifix", config), config)
+
+        as_nobody(attempt)
+        assert config.read_bytes() == NEW
+        assert config.stat().st_uid == 65534
+        assert mode_of(config) == 0o604
+
+
+@posix
+def test_a_symlink_stays_one(tmp_path: Path, config: Path) -> None:
+    """The file behind all links is replaced, in its own folder."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.symlink_to("second")
+    second.symlink_to(config)
+    store = Store(tmp_path / "state", read(first).real)
+    commit(store, first)
+    assert config.read_bytes() == NEW
+    assert not config.is_symlink()
+    assert (first.readlink(), second.readlink()) == (Path("second"), config)
+    assert names_in(tmp_path) >= {"first", "second", "home/config.toml"}
+    store.commit(read(first), None, None, mode=0o600)
+    assert not config.exists()
+
+
+def test_content_none_removes_the_file(config: Path, store: Store) -> None:
+    """For a config that was not there before; it may be gone already."""
+    snapshot = read(config)
+    for _ in range(2):
+        store.commit(snapshot, None, None, mode=0o600)
+        assert names_in(config.parent) == set()
+
+
+def test_a_receipt_comes_back_as_it_was_written(config: Path, store: Store) -> None:
+    """With all that `unpatch` needs; the next commit may end it."""
+    assert store.receipt(digest(OLD)) is None
+    receipt = commit(store, config)
+    assert store.receipt(digest(NEW)) == receipt
+    assert store.receipt(digest(b"somebody else's")) == receipt
+    store.commit(read(config), OLD, None, mode=0o644)
+    assert store.receipt(digest(OLD)) is None
+    assert not (store.folder / "intent.json").exists()
+
+
+def test_a_damaged_receipt_is_none(config: Path, store: Store) -> None:
+    """Half a file, another format, another type: as if there were none."""
+    commit(store, config)
+    path = store.folder / "receipt.json"
+    text = path.read_text()
+    damaged = [
+        *("", text[: len(text) // 2], "[]", "{}", "null", "1", '"x"'),
+        text.replace('"format": 1', '"format": 2'),
+        text.replace('"undo"', '"redo"'),
+        text.replace('"path"', '"way"'),
+    ]
+    for content in damaged:
+        path.write_text(content)
+        assert store.receipt(digest(NEW)) is None
+
+
+def test_the_backup_is_the_file_before(config: Path, store: Store) -> None:
+    """It is found by hash, and kept once however often it is saved."""
+    commit(store, config)
+    assert store.backup(digest(OLD)) == OLD
+    assert store.backup(digest(NEW)) is None
+    (path,) = store.backup_paths()
+    assert store.backup_path(digest(OLD)) == path
+    store.commit(read(config), OLD, None, mode=0o644)
+    commit(store, config)
+    assert store.backup_paths() == [path]
+
+
+def test_a_damaged_backup_is_none_and_written_anew(config: Path, store: Store) -> None:
+    """A hash in the name promises nothing."""
+    commit(store, config)
+    (path,) = store.backup_paths()
+    path.write_bytes(b"damaged")
+    assert store.backup(digest(OLD)) is None
+    store.commit(read(config), OLD, None, mode=0o644)
+    commit(store, config)
+    assert store.backup(digest(OLD)) == OLD
+    assert len(store.backup_paths()) == 1
+    path = store.backup_paths()[0]
+    path.unlink()
+    path.mkdir()
+    assert store.backup(digest(OLD)) is None
+
+
+def test_backups_are_bounded_and_the_first_is_kept(config: Path, store: Store) -> None:
+    """The first one and the latest, so that there is always the one that revert needs."""
+    for number in range(BACKUPS_KEPT + 5):
+        config.write_bytes(b"number = %d\n" % number)
+        before = read(config).sha256
+        receipt = commit(store, config, b"after = %d\n" % number)
+        assert receipt.before == before
+        assert store.backup(receipt.before or "") == b"number = %d\n" % number
+    kept = [path.read_bytes() for path in store.backup_paths()]
+    numbers = [0, *range(6, BACKUPS_KEPT + 5)]
+    assert kept == [b"number = %d\n" % number for number in numbers]
+
+
+def test_an_old_backup_that_the_receipt_needs_is_kept(config: Path, store: Store) -> None:
+    """Also where failed attempts have left newer ones."""
+    for number in range(BACKUPS_KEPT):
+        config.write_bytes(b"number = %d\n" % number)
+        commit(store, config)
+    for number in range(3):
+        gone = Snapshot(config, config, b"gone")
+        with pytest.raises(ChangedMeanwhileError):
+            store.commit(gone, b"", None, mode=0o644, backup=b"attempt = %d\n" % number)
+    config.write_bytes(b"number = 1\n")
+    commit(store, config)
+    assert store.backup(digest(b"number = 1\n")) == b"number = 1\n"
+    assert store.backup(digest(b"number = 2\n")) is None
+    assert len(store.backup_paths()) == BACKUPS_KEPT + 1
+
+
+def test_files_of_others_among_the_backups_do_no_harm(config: Path, store: Store) -> None:
+    """Only what has the name of a backup is one."""
+    commit(store, config)
+    for name in ("1a-x.toml", "notes.toml", "000001-copy.txt", "x-0123456789abcdef.toml"):
+        (store.backups / name).write_text("mine")
+    store.commit(read(config), b"x = 1\n", None, mode=0o644, backup=NEW)
+    assert [path.read_bytes() for path in store.backup_paths()] == [OLD, NEW]
+
+
+@posix
+@pytest.mark.usefixtures("no_umask")
+def test_state_is_private(tmp_path: Path, config: Path, store: Store) -> None:
+    """Folders 0700, files 0600, with a file that says who made them, whatever the umask."""
+    commit(store, config)
+    for path in [store.root, *store.root.rglob("*")]:
+        assert mode_of(path) == (0o700 if path.is_dir() else 0o600), path
+    names = names_in(store.root)
+    folder = store.folder.name
+    (backup,) = store.backup_paths()
+    assert names == {
+        "README.txt",
+        folder,
+        f"{folder}/lock",
+        f"{folder}/receipt.json",
+        f"{folder}/backups",
+        f"{folder}/backups/{backup.name}",
+    }
+    assert "made by kimifix" in (store.root / "README.txt").read_text()
+
+
+@posix
+@pytest.mark.usefixtures("no_umask")
+def test_every_file_is_private_until_it_is_whole(
+    config: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are created 0600 and exclusively, and get another mode when all is in them."""
+    created = []
+    opening, changing = os.open, os.fchmod
+
+    def watched_open(path: Any, flags: int, mode: int = 0o777, **rest: Any) -> int:
+        if flags & os.O_CREAT:
+            created.append(Path(path).name)
+            assert mode == 0o600
+            assert flags & os.O_EXCL or Path(path).name == "lock"
+        handle = opening(path, flags, mode, **rest)
+        assert not flags & os.O_CREAT or stat.S_IMODE(os.fstat(handle).st_mode) == 0o600
+        return handle
+
+    def watched_change(handle: int, mode: int) -> None:
+        assert mode == 0o600 or os.fstat(handle).st_size == len(NEW)
+        changing(handle, mode)
+
+    monkeypatch.setattr(os, "open", watched_open)
+    monkeypatch.setattr(os, "fchmod", watched_change)
+    commit(store, config)
+    assert mode_of(config) == 0o644
+    assert len(created) == 6  # README, lock, backup, intent, config, receipt
+
+
+@posix
+def test_a_state_folder_that_exists_is_used(config: Path, store: Store) -> None:
+    """Its mode is the user's affair; what we put into it is private."""
+    store.root.mkdir(parents=True)
+    store.root.chmod(0o755)
+    (store.root / "README.txt").write_text("mine")
+    commit(store, config)
+    assert mode_of(store.root) == 0o755
+    assert mode_of(store.folder) == 0o700
+    assert (store.root / "README.txt").read_text() == "mine"
+
+
+def test_stores_of_two_configs_keep_apart(tmp_path: Path, config: Path) -> None:
+    """Each config has a folder of its own, named after its path."""
+    other = config.with_name("other.toml")
+    other.write_bytes(OLD)
+    one, two = Store(tmp_path / "state", config), Store(tmp_path / "state", other)
+    commit(one, config)
+    assert two.receipt(digest(NEW)) is None
+    assert two.backup_paths() == []
+    commit(two, other, b"x = 1\n")
+    assert one.receipt(digest(NEW)) != two.receipt(digest(NEW))
+    assert Store(tmp_path / "state", config).receipt(digest(NEW)) == one.receipt(digest(NEW))
+
+
+def _overwritten(config: Path) -> None:
+    config.write_bytes(b"somebody = 'else'\n")
+
+
+def _renamed_over(config: Path) -> None:
+    other = config.with_name("theirs")
+    other.write_bytes(b"somebody = 'else'\n")
+    other.replace(config)
+
+
+def _removed(config: Path) -> None:
+    config.unlink()
+
+
+def _made_a_symlink(config: Path) -> None:
+    config.rename(config.with_name("moved"))
+    config.symlink_to("moved")
+
+
+@pytest.mark.parametrize("change", [_overwritten, _renamed_over, _removed, _made_a_symlink])
+def test_a_change_since_the_snapshot_is_not_overwritten(
+    config: Path, store: Store, change: Callable[[Path], None]
+) -> None:
+    """Whatever somebody did to the config meanwhile stays, and nothing else is left."""
+    snapshot = read(config)
+    change(config)
+    lying = {path: path.read_bytes() for path in config.parent.iterdir()}
+    for content in (NEW, None) if lying else (NEW,):
+        with pytest.raises(ChangedMeanwhileError):
+            store.commit(snapshot, content, receipt_for(OLD, NEW), mode=0o644, backup=OLD)
+    assert {path: path.read_bytes() for path in config.parent.iterdir()} == lying
+    assert store.receipt(read(config).sha256) is None
+    assert not (store.folder / "intent.json").exists()
+
+
+def test_a_config_that_appeared_since_the_snapshot_is_not_overwritten(
+    tmp_path: Path, store: Store
+) -> None:
+    """Where there was none, one of somebody else is a change too."""
+    config = tmp_path / "home" / "new.toml"
+    snapshot = read(config)
+    config.write_bytes(OLD)
+    with pytest.raises(ChangedMeanwhileError, match="the config keeps changing"):
+        store.commit(snapshot, NEW, None, mode=0o600)
+    assert config.read_bytes() == OLD
+
+
+def test_a_touched_config_is_not_a_changed_one(config: Path, store: Store) -> None:
+    """Only the bytes count."""
+    snapshot = read(config)
+    _renamed_over(config)
+    config.write_bytes(OLD)
+    store.commit(snapshot, NEW, None, mode=0o644)
+    assert config.read_bytes() == NEW
+
+
+@posix
+@pytest.mark.parametrize("locked", ["home", "state"])
+def test_without_permission_to_write_the_error_says_so_and_nothing_is_left(locked: str) -> None:
+    """On the folder of the config or on that of the state."""
+    with open_folder() as folder:
+        config = folder / "home" / "config.toml"
+        (folder / "state").mkdir()
+        config.parent.mkdir()
+        config.write_bytes(OLD)
+        for path in (config, config.parent, folder / "state"):
+            give_to_nobody(path)
+        (folder / locked).chmod(0o555)
+
+        def attempt() -> tuple[str, str | None]:
+            try:
+                commit(Store(folder / "state" / "kimifix", config), config)
+            except KimifixError as error:
+                return error.message, error.hint
+            return "written", None
+
+        message, hint = as_nobody(attempt)
+        assert message.startswith("could not write: Permission denied: `")
+        assert str(folder / locked) in message
+        assert hint == "see who owns the file and its folder; the config is as it was"
+        assert names_in(folder / "home") == {"config.toml"}
+        assert config.read_bytes() == OLD
+        (folder / locked).chmod(0o755)
+        assert as_nobody(attempt) == ("written", None)
+        assert config.read_bytes() == NEW
+
+
+# What a killed run has left
+
+
+def left_behind(store: Store, before: bytes | None, after: bytes | None) -> None:
+    """Leave the intent of a run that was killed."""
+    receipt = None if after is None else json.loads(receipt_for(before, after).to_json())
+    intent = {
+        "before": None if before is None else digest(before),
+        "after": digest(after) if after is not None else digest(OLD),
+        "receipt": receipt,
+    }
+    store.folder.mkdir(parents=True, exist_ok=True)
+    (store.folder / "intent.json").write_text(json.dumps(intent))
+
+
+def test_an_intent_that_was_carried_out_counts_as_receipt(config: Path, store: Store) -> None:
+    """Also when somebody has added to the config since; the next run makes up for it."""
+    left_behind(store, OLD, NEW)
+    for content in (NEW, NEW + b"[theirs]\n"):
+        config.write_bytes(content)
+        assert store.receipt(digest(content)) == receipt_for(OLD, NEW)
+    store.settle(read(config))
+    assert not (store.folder / "intent.json").exists()
+    assert store.receipt(digest(NEW)) == receipt_for(OLD, NEW)
+
+
+def test_an_intent_that_was_not_carried_out_is_dropped(config: Path, store: Store) -> None:
+    """Also when somebody has changed the config since."""
+    for content in (OLD, OLD + b"[theirs]\n"):
+        left_behind(store, OLD, NEW)
+        config.write_bytes(content)
+        assert store.receipt(digest(content)) is None
+        store.settle(read(config))
+        assert not (store.folder / "intent.json").exists()
+        assert store.receipt(digest(NEW)) is None
+
+
+def test_the_intent_of_a_revert_ends_the_receipt_if_carried_out(config: Path, store: Store) -> None:
+    """By what lies on disk."""
+    commit(store, config)
+    for content, ended in ((NEW, False), (NEW + b"a.b = 1\n", False), (OLD + b"a = 1\n", True)):
+        left_behind(store, NEW, None)
+        config.write_bytes(content)
+        assert (store.receipt(digest(content)) is None) == ended
+        store.settle(read(config))
+        assert (store.receipt(digest(content)) is None) == ended
+    commit(store, config)
+    left_behind(store, NEW, None)
+    config.write_bytes(OLD)
+    assert store.receipt(digest(OLD)) is None
+
+
+def test_an_intent_beside_an_unreadable_config_is_dropped(config: Path, store: Store) -> None:
+    """What is no TOML has none of our entries that a receipt could speak of."""
+    left_behind(store, OLD, NEW)
+    config.write_bytes(b"\xff")
+    assert store.receipt(digest(b"\xff")) is None
+    store.settle(read(config))
+    assert not (store.folder / "intent.json").exists()
+
+
+def test_a_damaged_intent_is_dropped(config: Path, store: Store) -> None:
+    """As if there were none."""
+    receipt = commit(store, config)
+    for content in ("", "{", "[]", "{}", "1"):
+        (store.folder / "intent.json").write_text(content)
+        assert store.receipt(digest(NEW)) == receipt
+    commit(store, config, b"x = 1\n")
+    assert not (store.folder / "intent.json").exists()
+
+
+def test_settling_where_nothing_was_left_creates_nothing(config: Path, store: Store) -> None:
+    """Nothing is written before the first change."""
+    store.settle(read(config))
+    assert not store.root.exists()
+
+
+@posix
+def test_temporary_files_of_the_dead_are_swept(tmp_path: Path) -> None:
+    """Beside the config and in the state, whatever the config is called; others' files stay."""
+    config = tmp_path / "config[1]*.toml"
+    config.write_bytes(OLD)
+    store = Store(tmp_path / "state", config)
+    commit(store, config)
+    dead = 2**22 + 1  # more than any system hands out
+    strays = [
+        config.with_name(f".{config.name}.kimifix-{dead}.tmp"),
+        config.with_name(f".{config.name}.kimifix-{os.getpid()}.tmp"),
+        store.folder / ".intent.json.1.tmp",
+        store.backups / ".000002-x.toml.1.tmp",
+    ]
+    kept = [
+        config.with_name(f".{config.name}.kimifix-{os.getppid()}.tmp"),
+        config.with_name(f".{config.name}.kimifix-{'9' * 40}.tmp"),
+        config.with_name(f".config.toml.kimifix-{dead}.tmp"),
+        config.with_name(f"{config.name}.tmp"),
+        config.with_name(".tmp"),
+    ]
+    for path in (*strays, *kept):
+        path.write_bytes(b"x")
+    store.settle(read(config))
+    assert [path for path in strays if path.exists()] == []
+    for path in strays:
+        path.write_bytes(b"x")
+    commit(store, config, b"x = 1\n")
+    assert [path for path in strays if path.exists()] == []
+    assert [path for path in kept if not path.exists()] == []
+
+
+def test_a_temporary_file_of_the_same_name_is_replaced(config: Path, store: Store) -> None:
+    """A process number comes round again."""
+    stray = config.with_name(f".{config.name}.kimifix-{os.getpid()}.tmp")
+    stray.write_bytes(b"left")
+    commit(store, config)
+    assert names_in(config.parent) == {"config.toml"}
+
+
+def test_the_state_lies_where_the_system_keeps_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One folder called kimifix."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "here"))
+    if sys.platform == "linux":
+        assert storage.state_root() == tmp_path / "here" / "kimifix"
+    assert storage.state_root().name == "kimifix"

@@ -1,0 +1,50 @@
+"""`apply` and `revert` called as functions, by a user who agrees to everything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kimifix import apply as apply_verb
+from kimifix import revert as revert_verb
+from kimifix.apply import Request
+from kimifix.secret import Secret
+
+KEY = "sk-kimi-planted-key-0123456789"
+
+
+class Agreeing:
+    """A dialogue that says yes and has a key; ``meanwhile`` happens before each yes."""
+
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self._meanwhile = meanwhile
+        self.asked = 0
+
+    def propose(self, proposal: object) -> None:
+        """Take note of nothing."""
+
+    def confirm(self) -> bool:
+        """Agree."""
+        self.asked += 1
+        self._meanwhile()
+        return True
+
+    def ask_key(self) -> Secret | None:
+        """Have a key."""
+        return Secret(KEY)
+
+    def progress(self, text: str) -> None:
+        """Wait."""
+
+
+def apply(home: Path, dialogue: Agreeing | None = None, **request: Any) -> apply_verb.Outcome:
+    """Apply to the config of ``home``."""
+    asked = Request(home=home, **request)
+    return apply_verb.apply(asked, dict(os.environ), dialogue or Agreeing())
+
+
+def revert(home: Path, dialogue: Agreeing | None = None) -> revert_verb.Outcome:
+    """Revert the config of ``home``."""
+    return revert_verb.revert(home, dict(os.environ), dialogue or Agreeing())
