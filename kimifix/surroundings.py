@@ -78,15 +78,26 @@ def look_again(
         return
     config = surroundings.home.config
     progress(f"kimi-code is running: watching the config for {WATCH_SECONDS:.0f} seconds")
+    try:
+        holds = _stays(config, patched)
+    except KeyboardInterrupt:
+        progress("no longer watching; the change is written")
+        return
+    if not holds:
+        verb, what = ("apply", "erased") if patched else ("revert", "undone")
+        raise KimifixError(
+            f"a running kimi-code has {what} the change: `{config}`",
+            f"quit every running kimi-code, then run `kimifix {verb}` again",
+        )
+
+
+def _stays(config: Path, patched: bool) -> bool:
     deadline = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:
         if _is_patched(config, otherwise=patched) != patched:
-            verb, what = ("apply", "erased") if patched else ("revert", "undone")
-            raise KimifixError(
-                f"a running kimi-code has {what} the change: `{config}`",
-                f"quit every running kimi-code, then run `kimifix {verb}` again",
-            )
+            return False
         time.sleep(_WATCH_PAUSE_SECONDS)
+    return True
 
 
 def _is_patched(config: Path, *, otherwise: bool) -> bool:
