@@ -115,18 +115,11 @@ def foundation_rests_on_nothing(modules: Modules) -> Iterator[str]:
 
 
 def nothing_looks_up(modules: Modules) -> Iterator[str]:
-    """Only the command line imports a verb, and nothing but it imports the output."""
+    """Only the command line imports a verb or the output; the output may name a verb's types."""
     for found in _all_imports(modules):
         knows_types = found.importer == "kimifix.output" and found.for_types
         may = found.importer in ("kimifix.cli", "kimifix.__main__") or knows_types
         if found.target in (*VERBS, *TOP) and not may:
-            yield _told(found)
-
-
-def types_alone_need_no_import(modules: Modules) -> Iterator[str]:
-    """Imports for types alone are left to the command line and its output."""
-    for found in _all_imports(modules):
-        if found.for_types and found.importer not in TOP:
             yield _told(found)
 
 
@@ -135,6 +128,8 @@ def third_parties_have_one_door(modules: Modules) -> Iterator[str]:
     for found in _all_imports(modules):
         package = found.target.partition(".")[0]
         if package in sys.stdlib_module_names or package in ("kimifix", "__future__"):
+            continue
+        if found.for_types and package == "_typeshed":  # exists for type checkers alone
             continue
         if found.importer not in THIRD_PARTY.get(package, ()):
             yield _told(found)
@@ -237,9 +232,6 @@ RULES: dict[Rule, Modules] = {
     },
     foundation_rests_on_nothing: {"kimifix.errors": "from kimifix.secret import redact"},
     nothing_looks_up: {"kimifix.surroundings": "from kimifix import apply", "kimifix.apply": ""},
-    types_alone_need_no_import: {
-        "kimifix.apply": "if TYPE_CHECKING:\n    from kimifix.secret import Secret"
-    },
     third_parties_have_one_door: {"kimifix.config.patch": "import tomlkit"},
     network_is_loaded_lazily: {
         "kimifix.server.probe": "from urllib import request",

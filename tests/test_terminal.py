@@ -72,12 +72,12 @@ class Session:
         Python misses the signal of a Ctrl-C that comes just before it starts to wait for
         a key, until the next one is pressed: do as a user does, and press again.
         """
-        self.type(keys)
-        while True:
+        for attempt in range(30):
+            self.type(CTRL_C if attempt else keys)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(2)
-                return self.end()
-            self.type(CTRL_C)
+                break
+        return self.end()
 
     def end(self) -> int:
         """Wait until the program has ended and return its exit code."""
@@ -522,6 +522,7 @@ def test_mistyped_option(
         ("apply", "--platform", "two words"),
         ("apply", "--platform", "line\nbreak"),
         ("apply", "--key-env", "A", "--key-stdin"),
+        ("apply", "--credential", "login", "--key-stdin"),
         ("revert", "--sandbox"),
         ("--home", "/nowhere", "apply"),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.kimi_server import KEY, MODELS, model
 from support.machine import MANAGED_MODEL, OWN_MODEL, VERSIONS, Machine, cells, since, wait_until
-from support.terminal import DOWN, ENTER, UP
+from support.terminal import ENTER, UP
 
 CELLS = pytest.mark.parametrize(("version", "credential"), cells())
 ENDS = pytest.mark.parametrize(("version", "credential"), cells(VERSIONS[0], VERSIONS[-1]))
@@ -53,13 +53,14 @@ def assert_answers(machine: Machine, credential: str) -> None:
     assert request.credential == (KEY if credential == "key" else machine.login["access_token"])
 
 
-def choose_in_model_list(machine: Machine, key: str, row: str, chosen: str) -> None:
-    """Open `/model` on a terminal, press ``key`` once, take ``row``: the default is ``chosen``."""
+def choose_in_model_list(machine: Machine, chosen: str, *rows: str) -> None:
+    """Open `/model` on a terminal and go up over ``rows``: the last one makes ``chosen`` default."""
     with machine.full_screen() as terminal:
         terminal.command("/model")
         terminal.wait_for("❯ Kimi For Coding  kimifix")  # noqa: RUF001
-        terminal.write(key)
-        terminal.wait_for(f"❯ {row}")  # noqa: RUF001
+        for row in rows:
+            terminal.write(UP)
+            terminal.wait_for(f"❯ {row}")  # noqa: RUF001
         terminal.write(ENTER)
         wait_until(lambda: machine.data.get("default_model") == chosen, "the choice in the config")
 
@@ -91,12 +92,13 @@ def test_provider_remove_then_apply(machine: Machine, credential: str) -> None:
 
 @CELLS
 def test_new_login_then_apply(machine: Machine, credential: str) -> None:
-    """A login from nothing takes the default away from us; `apply` takes it back with that login."""
+    """Who lost the login gets our default taken away by the next; `apply` brings all back."""
     apply(machine, credential)
-    earlier = machine.login
-    machine.token_file.unlink()
+    dead = machine.login | {"expires_at": 1, "refresh_token": "spent"}
+    machine.token_file.write_text(json.dumps(dead))
+    assert not machine.ask("-m", MANAGED_MODEL).answered
+    assert not machine.token_file.exists()
     assert machine.kimi("login", login=True).code == 0
-    assert machine.login["access_token"] != earlier["access_token"]
     assert machine.data["default_model"] == MANAGED_MODEL
     written = machine.data
     apply(machine, credential)
@@ -104,18 +106,6 @@ def test_new_login_then_apply(machine: Machine, credential: str) -> None:
     assert_answers(machine, credential)
     revert(machine)
     assert machine.data == without_ours(written)
-
-
-@pytest.mark.parametrize("version", since("0.33.0"))
-def test_login_renewed(machine: Machine) -> None:
-    """Where the login can no longer be renewed, `kimi login` is enough to be on the route again."""
-    apply(machine, "login")
-    dead = machine.login | {"expires_at": 1, "refresh_token": "spent"}
-    machine.token_file.write_text(json.dumps(dead))
-    turn = machine.ask()
-    assert not turn.answered
-    assert machine.kimi("login", login=True).code == 0
-    assert_answers(machine, "login")
 
 
 @CELLS
@@ -151,7 +141,7 @@ def test_managed_model_chosen_then_revert(machine: Machine, credential: str) -> 
     """Who chose the managed model in `/model` keeps it, and our entries go."""
     original = machine.data
     apply(machine, credential)
-    choose_in_model_list(machine, UP, "Kimi For Coding  Kimi Code", MANAGED_MODEL)
+    choose_in_model_list(machine, MANAGED_MODEL, "model ", "Kimi For Coding  Kimi Code")
     written = machine.data
     revert(machine)
     assert machine.data == without_ours(written)
@@ -163,7 +153,7 @@ def test_managed_model_chosen_then_apply(machine: Machine, credential: str) -> N
     """Who chose the managed model in `/model` is brought back by `apply`."""
     original = machine.data
     apply(machine, credential)
-    choose_in_model_list(machine, UP, "Kimi For Coding  Kimi Code", MANAGED_MODEL)
+    choose_in_model_list(machine, MANAGED_MODEL, "model ", "Kimi For Coding  Kimi Code")
     apply(machine, credential)
     assert_answers(machine, credential)
     revert(machine)
@@ -174,7 +164,7 @@ def test_managed_model_chosen_then_apply(machine: Machine, credential: str) -> N
 def test_foreign_model_chosen(machine: Machine, credential: str) -> None:
     """Who chose another vendor's model in `/model` keeps it, whatever kimifix does."""
     apply(machine, credential)
-    choose_in_model_list(machine, DOWN, "model  other", "other/model")
+    choose_in_model_list(machine, "other/model", "model ")
     apply(machine, credential)
     assert machine.data["default_model"] == "other/model"
     written = machine.data

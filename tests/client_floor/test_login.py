@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import Kimifix
 from support.configs import sign_in
+from support.nobody import as_nobody, open_folder
 
 from kimifix import secret
 from kimifix.client import login
@@ -239,30 +239,17 @@ def test_fifo_for_a_file(home: Path) -> None:
     assert read(home, None).problem == "it is not a file"
 
 
-@pytest.mark.skipif(
-    sys.platform == "win32" or os.geteuid() != 0, reason="needs to become another user"
-)
-def test_unreadable_file(kimifix: Kimifix) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no mode there")
+@pytest.mark.parametrize("closed", ["credentials/kimi-code.json", "credentials"])
+def test_unreadable_file(closed: str) -> None:
     """A file that may not be read is no login, and says why."""
-    result = kimifix.python(
-        "import os, tempfile\n"
-        "from pathlib import Path\n"
-        "from kimifix.client import login\n"
-        "from kimifix.client.home import Home\n"
-        "with tempfile.TemporaryDirectory() as name:\n"
-        "    folder = Path(name, 'credentials')\n"
-        "    folder.mkdir()\n"
-        "    Path(name).chmod(0o755)\n"
-        "    (folder / 'kimi-code.json').write_text('{}')\n"
-        "    (folder / 'kimi-code.json').chmod(0o600)\n"
-        "    os.seteuid(65534)\n"
-        "    print(login.read(Home(Path(name), 'default'), 'oauth/kimi-code').problem)\n"
-        "    folder_is_closed = os.seteuid(0), folder.chmod(0o700), os.seteuid(65534)\n"
-        "    print(login.read(Home(Path(name), 'default'), 'oauth/kimi-code').problem)\n"
-        "    os.seteuid(0)\n"
-    )
-    assert result.out.splitlines() == ["it cannot be read, Permission denied"] * 2
-    assert result.err == ""
+    with open_folder() as home:
+        read(home, "{}")
+        (home / "credentials").chmod(0o755)
+        (home / closed).chmod(0)
+        problem = as_nobody(lambda: read(home, None).problem)
+        (home / "credentials").chmod(0o755)
+    assert problem == "it cannot be read, Permission denied"
 
 
 def test_values_stay_hidden(home: Path) -> None:

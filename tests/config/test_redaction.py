@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command import Kimifix
+from support.configs import write_config
 
 from kimifix.config.redaction import diff, masked
 from kimifix.secret import MASK, register
@@ -176,3 +179,92 @@ def test_masking_keeps_all_that_is_no_secret(place: str) -> None:
         return MASK if value == "the secret" else value
 
     assert tomllib.loads(masked(text)) == hidden(tomllib.loads(text))
+
+
+# The command, on a config in which every line that changes holds a secret too
+
+WORDS = ("hidden-in-header", "hidden-in-env", "hidden-in-model", "hidden-in-comment", "hid-pass")
+
+TABLES = f"""\
+# old key: sk-{WORDS[3]}
+default_model = "kimi-code/k3" # was sk-{WORDS[3]}
+[providers."managed:kimi-code"]
+type = "kimi"
+base_url = "https://user:{WORDS[4]}@127.0.0.1/coding/v1"
+oauth = {{ storage = "file", key = "oauth/kimi-code" }}
+custom_headers = {{ Authorization = "Basic {WORDS[0]}", X-Other = '{WORDS[0]}' }}
+[providers."managed:kimi-code".env]
+KIMI_API_KEY = "{WORDS[1]}"
+[models."kimi-code/k3"]
+provider = "managed:kimi-code"
+model = "k3"
+access_token = "{WORDS[2]}"
+tries = [{{ client_secret = "{WORDS[2]}" }}, "{escaped("sk-" + WORDS[2])}"]
+note = '''
+sk-{WORDS[2]}'''
+[other]
+api_key = "{KEY}"
+"""
+INLINE = f"""\
+default_model = "kimi-code/k3"
+thinking = {{ enabled = true, note = "sk-{WORDS[2]}" }}
+providers = {{ x = {{ env = {{ A = "{escaped(WORDS[1])}" }}, \
+keys = [ {{ api_key = '{WORDS[0]}' }} ] }}, \
+"managed:kimi-code" = {{ type = "kimi", oauth = {{ key = "k" }}, api_key = "", \
+base_url = "https\\u003a//user:{WORDS[4]}@127.0.0.1/v1" }} }} # sk-{WORDS[3]}
+models = {{ "kimi-code/k3" = {{ provider = "managed:kimi-code", model = "k3", \
+overrides = {{ secret = "{escaped(WORDS[2])}" }} }} }}
+"""
+
+
+@pytest.mark.parametrize("text", [TABLES, INLINE], ids=["tables", "inline"])
+@pytest.mark.parametrize("route", ["header", "anthropic"])
+def test_no_command_shows_a_secret_of_the_config(
+    kimifix: Kimifix, home: Path, text: str, route: str
+) -> None:
+    """Neither in text nor in JSON, whatever line the change touches; nor a key of ours."""
+    config = write_config(home, text)
+    steps = [
+        ("apply", "--dry-run"),
+        ("apply", "--yes"),
+        ("apply", "--yes"),
+        ("revert", "--dry-run"),
+        ("revert", "--yes"),
+        ("revert", "--yes"),
+    ]
+    for mode in ((), ("--json",)):
+        for verb, *options in steps:
+            if verb == "apply":
+                options += ["--route", route, "--credential", "key"]
+            result = kimifix(verb, *options, *mode, env={"KIMIFIX_API_KEY": KEY})
+            assert result.code == 0, result
+            shown = result.out + result.err
+            assert [word for word in (*WORDS, KEY) if word in shown] == []
+            assert [word for word in WORDS if escaped(word) in shown] == []
+        assert config.read_text() == text
+
+
+def test_an_error_shows_no_secret_of_the_config(kimifix: Kimifix, home: Path) -> None:
+    """What cannot be read as TOML is not quoted."""
+    for broken in (f'api_key = "{WORDS[0]}', f"api_key = {WORDS[0]}", f"api_key = 'a' {KEY}"):
+        write_config(home, f"{TABLES}\n[broken]\n{broken}\n")
+        for mode in ((), ("--json",)):
+            result = kimifix("apply", "--yes", *mode)
+            assert result.code == 1
+            assert [word for word in (*WORDS, KEY) if word in result.out + result.err] == []
+
+
+def test_a_key_that_only_we_had_written_is_nowhere_after_revert(
+    kimifix: Kimifix, home: Path
+) -> None:
+    """Neither in the home nor in the state, however often and by whichever route it was applied."""
+    config = write_config(home)
+    for route in ("header", "anthropic", "header"):
+        options = ("--route", route, "--credential", "key", "--key-stdin")
+        assert kimifix("apply", "--yes", *options, stdin=KEY + "\n").code == 0
+        assert KEY in config.read_text()
+        config.write_text(f"# {route}\n{config.read_text()}")
+    assert kimifix("revert", "--yes").code == 0
+    files = [path for folder in (home, kimifix.state) for path in folder.rglob("*")]
+    assert len(files) > 5
+    assert [path for path in files if path.is_file() and KEY in path.read_text()] == []

@@ -14,7 +14,8 @@ from kimifix.config.storage import Store
 def killed_at(number: int, fault: Fault, run: Callable[[], object]) -> bool:
     """Run a function in a child process with a fault that kills; tell whether it was killed.
 
-    The calls that count are those of writing; what is only read nobody can break. A child that gets to its end must have done without error.
+    The calls that count are those of writing: what is only read, nobody can break. A child
+    that gets to its end must have done so without error.
     """
     child = os.fork()
     if child == 0:  # pragma: no cover

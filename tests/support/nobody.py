@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
+
+from support.forked import Forked
 
 _Result = TypeVar("_Result")
 
@@ -21,26 +22,15 @@ def as_nobody(function: Callable[[], _Result]) -> _Result:
 
     The process is forked: nobody may not even be able to start this Python.
     """
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:  # pragma: no cover
-        status = 1
-        try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setgid(_NOBODY)
-                os.setuid(_NOBODY)
-            os.write(writing, pickle.dumps(function()))
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as stream:
-        content = stream.read()
-    _, status = os.waitpid(child, 0)
-    assert status == 0, f"the function did not return: {os.waitstatus_to_exitcode(status)}"
-    result: _Result = pickle.loads(content)
-    return result
+
+    def without_rights() -> _Result:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setgid(_NOBODY)
+            os.setuid(_NOBODY)
+        return function()
+
+    return Forked(without_rights).result()
 
 
 @contextmanager

@@ -1,0 +1,332 @@
+"""Others at work on the same config: nobody's edit is lost, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.faults import fault_at
+from support.forked import Forked, Gate
+from support.rounds import rounds
+from support.trial import OLD, Trial, applied, switched
+from support.verbs import Agreeing, apply, revert
+
+from kimifix.config import storage
+from kimifix.errors import ChangedMeanwhileError, KimifixError
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork and flock")
+
+THEIRS = b'\n[theirs]\nvalue = "kept"\n'
+MORE = b"""
+[models."kimi-code/k3"]
+provider = "managed:kimi-code"
+model = "k3"
+"""
+
+
+def writes_over(config: Path, addition: bytes = THEIRS) -> None:
+    """Do as the client does: read the config, add to it, rename the result into place."""
+    other = config.with_name("config.toml.theirs")
+    other.write_bytes(config.read_bytes() + addition)
+    other.replace(config)
+
+
+# Two kimifix at once
+
+
+def _outcome(verb: Callable[[Path], Any], home: Path) -> str:
+    try:
+        status: str = verb(home).status
+    except KimifixError as error:
+        return error.message
+    return status
+
+
+@pytest.mark.parametrize(
+    ("verbs", "prepared", "allowed", "ends_old"),
+    [
+        ((applied, applied), False, {"applied", "unchanged"}, {False}),
+        ((applied, revert), False, {"applied", "nothing", "reverted"}, {False, True}),
+        ((applied, revert), True, {"applied", "unchanged", "reverted"}, {False, True}),
+        ((revert, revert), True, {"reverted", "nothing"}, {True}),
+        ((applied, switched), False, {"applied", "unchanged"}, {False}),
+        ((applied, applied, revert, revert), False, {}, {False, True}),
+    ],
+)
+def test_runs_at_the_same_time_end_as_runs_one_after_the_other(
+    tmp_path: Path,
+    verbs: tuple[Callable[[Path], Any], ...],
+    prepared: bool,
+    allowed: set[str],
+    ends_old: set[bool],
+) -> None:
+    """Each does its work or finds it done, and what is left can be reverted as ever."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    for turn in range(rounds(10)):
+        trial = Trial(tmp_path)
+        if prepared:
+            applied(trial.home)
+        gate = Gate()
+        order = verbs[::-1] if turn % 2 else verbs
+        runs = [Forked(partial(_outcome, verb, trial.home), gate) for verb in order]
+        gate.open()
+        outcomes = [run.result() for run in runs]
+        seen[tuple(outcomes)] += 1
+        assert {*outcomes} <= (allowed or {"applied", "unchanged", "reverted", "nothing"})
+        assert (trial.content == OLD) in ends_old
+        assert trial.strays == []
+        trial.carries_on()
+    print(f"{seen.total()} rounds: {dict(seen)}")
+
+
+# The lock
+
+
+def _hold(trial: Trial, ready: int, seconds: float) -> None:
+    """Hold the lock of a config as a kimifix at work does."""
+    trial.store.folder.mkdir(parents=True)
+    handle = os.open(trial.store.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    os.write(handle, str(os.getpid()).encode())
+    os.close(ready)
+    time.sleep(seconds)
+
+
+def _holder(trial: Trial, seconds: float) -> Forked[None]:
+    reading, writing = os.pipe()
+    holder = Forked(partial(_hold, trial, writing, seconds))
+    os.close(writing)
+    os.read(reading, 1)
+    os.close(reading)
+    return holder
+
+
+def test_a_run_waits_for_another_one_to_end(tmp_path: Path) -> None:
+    """And then goes on."""
+    trial = Trial(tmp_path)
+    holder = _holder(trial, 0.3)
+    assert apply(trial.home, credential="key").status == "applied"
+    holder.result()
+    trial.carries_on()
+
+
+def test_the_wait_is_bounded_and_the_error_names_who_holds_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process number, to look it up; the config is as it was; a kill frees the lock."""
+    monkeypatch.setattr(storage, "LOCK_PATIENCE_SECONDS", 0.2)
+    trial = Trial(tmp_path)
+    holder = _holder(trial, 3600)
+    for _ in range(2):
+        with pytest.raises(KimifixError) as caught:
+            applied(trial.home)
+        message = f"another kimifix is at work on this config: process {holder.pid}"
+        assert caught.value.message == message
+        assert caught.value.hint == "wait until it is done, or end it, then run kimifix again"
+    assert trial.content == OLD
+    os.kill(holder.pid, signal.SIGKILL)
+    with pytest.raises(AssertionError):
+        holder.result()
+    trial.carries_on()
+
+
+def test_a_holder_without_number_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have taken the lock this instant."""
+    monkeypatch.setattr(storage, "LOCK_PATIENCE_SECONDS", 0.0)
+    for content in (b"", b"\xff"):
+        trial = Trial(tmp_path)
+        trial.store.folder.mkdir(parents=True)
+        with (trial.store.folder / "lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.write(content)
+            lock.flush()
+            with pytest.raises(KimifixError, match="at work on this config: process unknown"):
+                applied(trial.home)
+
+
+# Others who know nothing of the lock
+
+
+def test_an_edit_between_consent_and_write_survives(tmp_path: Path) -> None:
+    """Ours is on top of it, and reverting gives back the bytes with it."""
+    trial = Trial(tmp_path)
+    dialogue = Agreeing(partial(writes_over, trial.config))
+    assert apply(trial.home, dialogue).status == "applied"
+    assert dialogue.asked == 1
+    assert THEIRS in trial.content
+    assert b"[providers.kimifix]" in trial.content
+    revert(trial.home)
+    assert trial.content == OLD + THEIRS
+
+
+def test_an_edit_between_consent_and_revert_survives(tmp_path: Path) -> None:
+    """Ours goes, theirs stays."""
+    trial = Trial(tmp_path)
+    apply(trial.home)
+    dialogue = Agreeing(partial(writes_over, trial.config))
+    assert revert(trial.home, dialogue).status == "reverted"
+    assert trial.content == OLD + THEIRS
+
+
+def test_an_edit_that_changes_what_was_agreed_to_is_shown(tmp_path: Path) -> None:
+    """A model that came meanwhile gets its twin, and the user is asked once more."""
+    trial = Trial(tmp_path)
+    edits = iter([MORE])
+
+    def meanwhile() -> None:
+        for addition in edits:
+            writes_over(trial.config, addition)
+
+    dialogue = Agreeing(meanwhile)
+    assert apply(trial.home, dialogue).status == "applied"
+    assert dialogue.asked == 2
+    assert b'[models."kimifix/k3"]' in trial.content
+    revert(trial.home)
+    assert trial.content == OLD + MORE
+
+
+@pytest.mark.parametrize("verb", ["apply", "revert"])
+def test_an_edit_at_any_call_of_the_write_survives(tmp_path: Path, verb: str) -> None:
+    """But for the instant from opening the config for the last look to the rename that follows."""
+    lost: list[str] = []
+    for number in count():
+        trial = Trial(tmp_path)
+        if verb == "revert":
+            apply(trial.home)
+        edited = 0
+
+        def edit(_: str, call: Callable[[], Any], config: Path = trial.config) -> Any:
+            nonlocal edited
+            edited += 1
+            writes_over(config)
+            return call()
+
+        with fault_at(number, edit, storage.Store.commit) as watch:
+            apply(trial.home) if verb == "apply" else revert(trial.home)
+        if not edited:
+            break
+        assert trial.strays == []
+        if THEIRS in trial.content:
+            revert(trial.home)
+            assert trial.content == OLD + THEIRS
+        else:
+            lost.append(watch.calls[number])
+    print(f"{number} edits, {len(lost)} of them lost: {lost}")
+    assert number > 60
+    assert lost == ["fstat", "read", "read", "close", "replace"]
+
+
+def test_a_config_that_never_rests_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some attempts the error says so, and every edit of the other is there."""
+    trial = Trial(tmp_path)
+    edits = 0
+    opening = os.open
+
+    def watched(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        nonlocal edits
+        if ".kimifix-" in str(path):
+            edits += 1
+            writes_over(trial.config, b"\n# edit %d\n" % edits)
+        return opening(path, flags, *rest, **named)
+
+    with monkeypatch.context() as patching:
+        patching.setattr(os, "open", watched)
+        with pytest.raises(ChangedMeanwhileError, match="the config keeps changing"):
+            applied(trial.home)
+    assert edits == 5
+    assert trial.content == OLD + b"".join(b"\n# edit %d\n" % (i + 1) for i in range(5))
+    assert trial.strays == []
+    trial.old = trial.content
+    trial.carries_on()
+
+
+def _folder(config: Path) -> None:
+    config.unlink()
+    config.mkdir()
+
+
+def _fifo(config: Path) -> None:
+    config.unlink()
+    os.mkfifo(config)
+
+
+def _dangling(config: Path) -> None:
+    config.unlink()
+    config.symlink_to("nowhere")
+
+
+def _loop(config: Path) -> None:
+    config.unlink()
+    config.symlink_to(config.name)
+
+
+def _broken(config: Path) -> None:
+    config.write_bytes(b"a = \n")
+
+
+def _not_ours(config: Path) -> None:
+    config.write_bytes(OLD + b"[providers.kimifix]\ntype = 'x'\n")
+
+
+@pytest.mark.parametrize("becomes", [_folder, _fifo, _dangling, _loop, _broken, _not_ours])
+def test_a_config_that_became_something_else_is_left_alone(
+    tmp_path: Path, becomes: Callable[[Path], None]
+) -> None:
+    """Our own error, and what lies there now stays."""
+    trial = Trial(tmp_path)
+    with pytest.raises(KimifixError):
+        apply(trial.home, Agreeing(partial(becomes, trial.config)))
+    status = trial.config.lstat()
+    other = tmp_path / "config.toml"
+    other.write_bytes(OLD)
+    becomes(other)
+    assert (status.st_mode >> 12, status.st_size) == (
+        other.lstat().st_mode >> 12,
+        other.lstat().st_size,
+    )
+    assert trial.strays == []
+
+
+def test_a_config_that_became_a_symlink_is_written_where_it_leads(tmp_path: Path) -> None:
+    """As into dotfiles that the user just set up; the link stays."""
+    trial = Trial(tmp_path)
+    target = tmp_path / "dotfiles.toml"
+
+    def becomes_a_link() -> None:
+        trial.config.rename(target)
+        (tmp_path / "link").symlink_to(target)
+        trial.config.symlink_to(tmp_path / "link")
+
+    assert apply(trial.home, Agreeing(becomes_a_link)).status == "applied"
+    assert trial.config.is_symlink()
+    assert b"[providers.kimifix]" in target.read_bytes()
+    assert revert(trial.home).status == "reverted"
+    assert trial.config.is_symlink()
+    assert target.read_bytes() == OLD
+
+
+def test_a_config_that_went_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
+    """What is then written is the change of no config at all, which revert removes."""
+    trial = Trial(tmp_path)
+
+    def goes() -> None:
+        trial.config.unlink(missing_ok=True)
+
+    assert apply(trial.home, Agreeing(goes), credential="key").status == "applied"
+    assert b"managed:kimi-code" not in trial.content
+    revert(trial.home)
+    assert not trial.config.exists()
