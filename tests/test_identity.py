@@ -8,7 +8,7 @@ import pytest
 
 from kimifix.client.identity import OWN_PLATFORM, Machine, request_headers, this_machine
 from kimifix.secret import MASK
-from kimifix.server import answers
+from kimifix.server import judgement
 
 LINUX = Machine("vm", "Linux", "6.18.44", "linux", "x64", node="v24.21.0")
 DEVICE = "11111111-2222-4333-8444-555555555555"
@@ -202,4 +202,4 @@ def test_this_machine_gives_headers_that_can_be_sent(home: Path) -> None:
 
 def test_both_floors_mean_the_same_identity() -> None:
     """The platform that the probe asks for first is the one that the client sends."""
-    assert answers.OWN_PLATFORM == OWN_PLATFORM
+    assert judgement.OWN_PLATFORM == OWN_PLATFORM

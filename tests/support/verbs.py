@@ -9,7 +9,7 @@ from typing import Any
 
 from kimifix import apply as apply_verb
 from kimifix import revert as revert_verb
-from kimifix.apply import Request
+from kimifix.draft import Request
 from kimifix.secret import Secret
 
 KEY = "sk-kimi-planted-key-0123456789"
