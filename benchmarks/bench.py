@@ -126,7 +126,7 @@ writeFileSync(path, patch(text, data));
 """
 
 # Beyond this a tool is not asked to edit the next larger file.
-LONGEST_SECONDS = 60.0
+LONGEST_SECONDS = 5.0
 
 
 @dataclass

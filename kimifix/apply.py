@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kimifix.client import features
-from kimifix.config import storage
+from kimifix.config import files
 from kimifix.config.patch import own_entries
 from kimifix.config.sample import SAMPLE
 from kimifix.dialogue import Dialogue
@@ -110,7 +110,7 @@ def _sandboxed(real: Surroundings) -> tuple[Surroundings, Path]:
     """Return surroundings in a new private folder, with a copy of the config or a sample."""
     import tempfile
 
-    config = storage.read(real.home.config)
+    config = files.read(real.home.config)
     content = config.content or SAMPLE.encode()
     folder = Path(tempfile.mkdtemp(prefix="kimifix-sandbox-"))
     sandbox = replace(real.home, path=folder, source="sandbox")

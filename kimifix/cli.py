@@ -107,6 +107,8 @@ def apply_command(
     yes: bool,
 ) -> None:
     """Write a provider of our own, its models and the default model into the config."""
+    if key_stdin and credential == "login":
+        raise click.UsageError("--key-stdin does not go with --credential login")
     if key_variable is not None and (key_stdin or credential == "login"):
         raise click.UsageError("--key-env goes with neither --key-stdin nor --credential login")
 
@@ -174,6 +176,8 @@ def doctor_command(home: str | None, as_json: bool, probe: bool, capture: bool) 
 
 def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_json: bool) -> None:
     """Carry out one command and end the process with its exit code."""
+    from pathlib import Path
+
     from kimifix.client.home import environment, user_home
     from kimifix.errors import KimifixError
     from kimifix.output import Printer
@@ -181,10 +185,10 @@ def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_js
     env = environment()
     colour = False if env.get("NO_COLOR") else (True if env.get("FORCE_COLOR") else None)
     try:
-        printer = Printer(command, as_json=as_json, home=user_home(env), colour=colour)
-    except KimifixError as error:
-        click.echo(f"error: {error.message}", err=True)
-        sys.exit(1)
+        user = user_home(env)
+    except KimifixError:  # with --home it is not needed; without, the story says so
+        user = Path("/")
+    printer = Printer(command, as_json=as_json, home=user, colour=colour)
     try:
         code = story(env, printer)
     except KimifixError as error:
@@ -204,7 +208,7 @@ def run() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted, nothing written", err=True)
+        click.echo("interrupted", err=True)
         sys.exit(130)
     except Exception as error:
         from kimifix.crash import report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,12 +12,13 @@ from typing import Any, Literal
 import kimifix
 from kimifix import credentials
 from kimifix.client import features, login
-from kimifix.config import redaction, routes, storage
+from kimifix.config import files, redaction, routes, storage
 from kimifix.config.document import MANAGED, OWN, Document, aliases_of, parse, providers, served_by
+from kimifix.config.files import Snapshot
 from kimifix.config.patch import Moved, Patched, own_entries, patch, same, unpatch
 from kimifix.config.receipt import Receipt, digest
 from kimifix.config.routes import ApiKey, Credential, Plan, Route
-from kimifix.config.storage import Snapshot, Store
+from kimifix.config.storage import Store
 from kimifix.credentials import Wanted
 from kimifix.errors import KimifixError
 from kimifix.secret import Secret, register, secrets_in
@@ -116,7 +118,7 @@ def draft(
     reason not to make the change.
     """
     place = surroundings.home
-    snapshot = storage.read(place.config)
+    snapshot = files.read(place.config)
     document = parse(snapshot.content or b"", place.config)
     for value in secrets_in(document.data):
         register(value)
@@ -129,7 +131,7 @@ def draft(
         _no_login(surroundings, snapshot, base, env),
         ask=ask_key,
         key=request.key,
-        key_in_env=Secret(env["KIMIFIX_API_KEY"]) if "KIMIFIX_API_KEY" in env else None,
+        key_in_env=Secret(env["KIMIFIX_API_KEY"]) if env.get("KIMIFIX_API_KEY") else None,
         own_key=Secret(own_key) if own_key else None,
         key_variable=request.key_variable,
     )
@@ -226,6 +228,8 @@ def _mode(
     before = snapshot.mode
     if receipt and receipt.mode_before is not None and snapshot.mode == _private(before):
         before = receipt.mode_before
+    if sys.platform == "win32":  # there the folder decides, not the mode
+        return before, None
     if isinstance(credential, ApiKey) and before != _private(before):
         return _private(before), before
     return before, None

@@ -18,10 +18,11 @@ from kimifix.client.home import Home
 from kimifix.client.installs import Install
 from kimifix.client.login import Login
 from kimifix.client.logs import LogError
-from kimifix.config import storage
+from kimifix.config import files, storage
 from kimifix.config.document import MANAGED, OWN, Document, parse, providers
+from kimifix.config.files import Snapshot
 from kimifix.config.receipt import Receipt
-from kimifix.config.storage import Snapshot, Store
+from kimifix.config.storage import Store
 from kimifix.secret import register, secrets_in
 
 
@@ -62,7 +63,7 @@ class Facts:
     @cached_property
     def snapshot(self) -> Snapshot:
         """The config as it lies on disk."""
-        return storage.read(self.home.config)
+        return files.read(self.home.config)
 
     @cached_property
     def document(self) -> Document:

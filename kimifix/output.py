@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
 import click
 
@@ -54,8 +54,8 @@ class Printer:
     def json(self, fields: Mapping[str, Any]) -> None:
         """Print the one JSON object of this run."""
         data = {"version": _JSON_VERSION, "command": self.command, **fields}
-        text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
-        self._echo(redact(text))
+        text = json.dumps(_redacted(data), indent=2, ensure_ascii=not _speaks_unicode(sys.stdout))
+        self._echo(text)
 
     def diff(self, diff: str) -> None:
         """Print a unified diff."""
@@ -297,6 +297,19 @@ def print_doctor(printer: Printer, report: doctor.Report) -> None:
     printer.paragraph("verdict: ", report.verdict, bold=True)
     if report.next_command:
         printer.paragraph("next:    ", report.next_command, bold=True)
+
+
+def _redacted(value: object) -> object:
+    """Return ``value`` for JSON, masked before quoting: in JSON a secret may stand escaped."""
+    if isinstance(value, Mapping):
+        return {redact(str(key)): _redacted(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
+
+
+def _speaks_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def abbreviated(text: str, home: Path) -> str:

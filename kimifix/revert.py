@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kimifix.config import redaction, routes, storage
+from kimifix.config import files, redaction, routes, storage
 from kimifix.config.document import OWN, Document, parse, providers
+from kimifix.config.files import Snapshot
 from kimifix.config.patch import Unpatched, unpatch
 from kimifix.config.receipt import Receipt, digest
-from kimifix.config.storage import Snapshot, Store
+from kimifix.config.storage import Store
 from kimifix.dialogue import Dialogue
 from kimifix.errors import ChangedMeanwhileError, ConfigError
 from kimifix.secret import register, secrets_in
@@ -94,7 +95,7 @@ def revert(
 def _draft(surroundings: Surroundings) -> _Draft | str | None:
     """Return the way back, or why there is none, or None where nothing was ever done."""
     config = surroundings.home.config
-    snapshot = storage.read(config)
+    snapshot = files.read(config)
     store = Store(storage.state_root(), snapshot.real)
     receipt = store.receipt(snapshot.sha256)
     if snapshot.content is None:

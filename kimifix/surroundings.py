@@ -11,7 +11,7 @@ from kimifix.client import features, home, installs, processes
 from kimifix.client.features import Version
 from kimifix.client.home import Home
 from kimifix.client.installs import Install
-from kimifix.config import storage
+from kimifix.config import files
 from kimifix.config.document import parse
 from kimifix.config.patch import own_entries
 from kimifix.errors import KimifixError
@@ -77,8 +77,8 @@ def look_again(
     if not surroundings.running.pids:
         return
     config = surroundings.home.config
-    progress(f"kimi-code is running: watching the config for {WATCH_SECONDS:.0f} seconds")
     try:
+        progress(f"kimi-code is running: watching the config for {WATCH_SECONDS:.0f} seconds")
         holds = _stays(config, patched)
     except KeyboardInterrupt:
         progress("no longer watching; the change is written")
@@ -102,6 +102,6 @@ def _stays(config: Path, patched: bool) -> bool:
 
 def _is_patched(config: Path, *, otherwise: bool) -> bool:
     try:
-        return bool(own_entries(parse(storage.read(config).content or b"", config).data))
+        return bool(own_entries(parse(files.read(config).content or b"", config).data))
     except KimifixError:
         return otherwise  # caught in the middle of somebody's write; the next look tells

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command import Kimifix
+from support.configs import write_config
 
 from kimifix import secret
 from kimifix.client.features import parse_version
@@ -201,3 +204,12 @@ def test_key_is_masked_with_and_without_white_space() -> None:
     choice = choose("key", available(key=Secret("  sk-kimi-masked-in-output \n")))
     assert secret.redact("key: sk-kimi-masked-in-output.") == "key: ***."
     assert "masked-in" not in repr(choice)
+
+
+def test_empty_variable_counts_as_unset(kimifix: Kimifix, home: Path) -> None:
+    """`KIMIFIX_API_KEY` without a value is no key, and no broken one either."""
+    write_config(home)
+    result = kimifix("apply", "--yes", env={"KIMIFIX_API_KEY": ""})
+    assert result.code == 1
+    assert "--credential key" in result.err
+    assert "empty" not in result.err

@@ -9,13 +9,14 @@ import pytest
 from kimifix.client.identity import OWN_PLATFORM, Machine, request_headers, this_machine
 from kimifix.secret import MASK
 from kimifix.server import judgement
+from kimifix.server.answers import Surface
 
 LINUX = Machine("vm", "Linux", "6.18.44", "linux", "x64", node="v24.21.0")
 DEVICE = "11111111-2222-4333-8444-555555555555"
 
 
 def _headers(
-    surface: answers.Surface,
+    surface: Surface,
     platform: str | None,
     home: Path,
     *,

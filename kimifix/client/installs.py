@@ -107,10 +107,11 @@ def find(env: Mapping[str, str], home: Home) -> list[Install]:
 
 
 def client_in_use(installs: Iterable[Install]) -> Install | None:
-    """Return the kimi-code that a shell starts, else the first one, None where there is none."""
-    clients = [install for install in installs if install.kind == "client"]
-    on_path = [install for install in clients if install.on_path is not None]
-    return next(iter(on_path or clients), None)
+    """Return the kimi-code that a shell starts, else the first one, None where there is none.
+
+    ``installs`` come in the order of ``find``.
+    """
+    return next((install for install in installs if install.kind == "client"), None)
 
 
 def _candidates(

@@ -51,7 +51,7 @@ def _runs_on(home: Path, entry: Path) -> bool:
     try:
         if (entry / "comm").read_bytes().rstrip(b"\n") != _TITLE.encode():
             return False
-        if entry.stat().st_uid not in (os.geteuid(), _ROOT_USER) or _has_ended(entry):
+        if entry.stat().st_uid not in (os.geteuid(), _ROOT_USER):
             return False
     except OSError:  # it ended meanwhile
         return False
@@ -59,15 +59,9 @@ def _runs_on(home: Path, entry: Path) -> bool:
         theirs = _home_of((entry / "environ").read_bytes(), entry)
     except PermissionError:
         return True
-    except (OSError, RuntimeError):  # it ended meanwhile, or its home is a loop of symlinks
+    except (OSError, RuntimeError):  # it has ended, or its home is a loop of symlinks
         return False
     return theirs is None or theirs == home
-
-
-def _has_ended(entry: Path) -> bool:
-    """Tell whether the process is a zombie, that its parent has not asked about yet."""
-    # The state follows the name in parentheses.
-    return (entry / "stat").read_bytes().rpartition(b") ")[2][:1] in b"ZX"
 
 
 def _home_of(variables: bytes, entry: Path) -> Path | None:

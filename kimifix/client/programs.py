@@ -90,7 +90,7 @@ def identify(path: Path, target: Path, env: Mapping[str, str], home: Home, user:
     text = _text_of(target)
     return (
         _behind_shim(path)
-        or _package(path, target, text)
+        or _package(target, text)
         or _by_folder(target)
         or _legacy(target, text)
         or _native(target, env, home, user)
@@ -99,9 +99,9 @@ def identify(path: Path, target: Path, env: Mapping[str, str], home: Home, user:
     )
 
 
-def _package(path: Path, target: Path, text: str) -> Program | None:
+def _package(target: Path, text: str) -> Program | None:
     """Return the npm package that ``target`` is a file of, or that it starts."""
-    found = _package_above(target) or _package_started(path, target, text)
+    found = _package_above(target) or _package_started(target, text)
     if found is None:
         return None
     folder, name, version = found
@@ -153,17 +153,17 @@ def _package_above(target: Path) -> tuple[Path, str, str | None] | None:
     return None
 
 
-def _package_started(path: Path, target: Path, text: str) -> tuple[Path, str, str | None] | None:
+def _package_started(target: Path, text: str) -> tuple[Path, str, str | None] | None:
     """Return folder, name and version of the package that the launcher ``target`` starts."""
     # The launcher that bun writes on Windows is an .exe; what it starts stands in a file
-    # beside it, in UTF-16.
+    # beside it, in UTF-16, seen from the folder above.
     beside = target.with_suffix(".bunx")
     if target.suffix == ".exe" and beside.is_file():
         text = _decoded(beside, "utf-16-le")
     for match in _STARTED.finditer(text):
-        named = match[1].strip(" \t@").replace("\\", "/")
+        named = match[1].strip().replace("\\", "/")
         named = _OWN_FOLDER.sub("", named, count=1) if named[:1] in "$%" else named
-        for base in (target.parent, path.parent, path.parent.parent):
+        for base in (target.parent, target.parent.parent):
             folder = base / named / PACKAGE
             data = read_json(folder / "package.json")
             if data is not None and data.get("name") == PACKAGE:

@@ -193,10 +193,9 @@ def _returns(data: dict[str, Any], undo: Undo | None) -> Iterator[_Return]:
     own = aliases_of(data, OWN)
     foreign = {alias for alias in models(data) if alias not in own}
     for reference in alias_references(data):
-        if reference.alias in foreign or not _is_own(reference.alias, own):
-            continue
         was = moved.pop(reference.path, None)
-        yield _return(data, reference, was, own, foreign)
+        if _is_own(reference.alias, own) and reference.alias not in foreign:
+            yield _return(data, reference, was, own, foreign)
     if data.get("default_provider") == OWN:
         was = moved.pop(("default_provider",), None)
         managed = source_of(MANAGED) if MANAGED in providers(data) else None

@@ -1,4 +1,4 @@
-"""The only writer: reads the config, and replaces it in one atomic step.
+"""The only writer: replaces the config in one atomic step and remembers how it was.
 
 The order of a commit makes a kill at any instant harmless: the backup is on disk
 before the intent is, the intent before the new config, and the receipt takes its
@@ -8,99 +8,44 @@ config says on which side of the replacement it happened.
 
 from __future__ import annotations
 
-import errno
 import glob
 import json
 import os
-import signal
-import stat
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kimifix.config.document import parse
+from kimifix.config.files import (
+    PRIVATE_FILE,
+    Snapshot,
+    interrupts_deferred,
+    locked,
+    patiently,
+    read,
+    sync_folder,
+    write_hint,
+    write_new,
+)
 from kimifix.config.patch import own_entries
 from kimifix.config.receipt import Receipt, digest
-from kimifix.errors import ChangedMeanwhileError, ConfigError, KimifixError
+from kimifix.errors import ChangedMeanwhileError, KimifixError
 
 BACKUPS_KEPT = 10
-LOCK_PATIENCE_SECONDS = 10.0
 
-_BINARY = getattr(os, "O_BINARY", 0)
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
-_PRIVATE_FILE = 0o600
 _PRIVATE_FOLDER = 0o700
-_LOCK_PAUSE_SECONDS = 0.05
-_WINDOWS_LOCK_OFFSET = 1 << 30  # away from the process number that others read
 
 _README = """\
-This folder was made by kimifix, https://pypi.org/project/kimifix/.
+This folder was made by kimifix, a command-line tool for kimi-code.
 It holds one folder for each kimi-code config.toml that kimifix has changed:
   receipt.json   what was written and what was there before
   backups/       the file as it was before
 `kimifix revert` needs them to give back the same bytes. When nothing of kimifix
 is in your config any more, you can delete this folder.
 """
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The config as it was at one moment.
-
-    ``path`` is the path asked for, ``real`` the file behind all symlinks; ``content``
-    is None where there is no file, and ``mode``, ``uid``, ``gid`` then mean nothing.
-    """
-
-    path: Path
-    real: Path
-    content: bytes | None
-    mode: int = _PRIVATE_FILE
-    uid: int = -1
-    gid: int = -1
-
-    @property
-    def sha256(self) -> str | None:
-        """The hash of the content, None where there is no file."""
-        return None if self.content is None else digest(self.content)
-
-
-def read(path: Path) -> Snapshot:
-    """Return the config at ``path`` as it is now.
-
-    Raises ``ConfigError`` for everything that is no readable regular file, but for
-    nothing at all, which is a snapshot without content.
-    """
-    try:
-        real = Path(os.path.realpath(path, strict=True))
-        handle = os.open(real, os.O_RDONLY | _BINARY | _NONBLOCK)
-    except FileNotFoundError:
-        if path.is_symlink():
-            target = path.readlink()
-            raise ConfigError(
-                path,
-                f"the config is a symlink to `{target}`, which does not exist",
-                "create the target or remove the symlink, then run kimifix again",
-            ) from None
-        return Snapshot(path, Path(os.path.realpath(path)), None)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    try:
-        try:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise ConfigError(path, f"the config is {_kind(status.st_mode)}, not a file")
-            content = b"".join(iter(lambda: os.read(handle, 1 << 20), b""))
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    mode = stat.S_IMODE(status.st_mode)
-    return Snapshot(path, real, content, mode, status.st_uid, status.st_gid)
 
 
 class Store:
@@ -178,7 +123,7 @@ class Store:
                 "receipt": json.loads(receipt.to_json()) if receipt else None,
             }
             self._write_private(self._intent, json.dumps(intent, indent=2).encode())
-            until_unlocked.enter_context(_interrupts_deferred())
+            until_unlocked.enter_context(interrupts_deferred())
             try:
                 _replace(snapshot, content, mode)
             except BaseException:
@@ -212,7 +157,8 @@ class Store:
                 self._receipt.unlink(missing_ok=True)
         self._intent.unlink(missing_ok=True)
         for stray in list(self._strays(now.real)):
-            stray.unlink(missing_ok=True)
+            with suppress(OSError):  # on Windows somebody may hold it open
+                stray.unlink(missing_ok=True)
 
     def _strays(self, real: Path) -> Iterator[Path]:
         """Yield the temporary files of runs that were killed."""
@@ -244,9 +190,9 @@ class Store:
         self._make_folder(path.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            _write_new(temporary, content, _PRIVATE_FILE)
-            _rename(temporary, path)
-            _sync_folder(path.parent)
+            write_new(temporary, content, PRIVATE_FILE)
+            patiently(lambda: temporary.replace(path))
+            sync_folder(path.parent)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -260,14 +206,14 @@ class Store:
         else:
             self._make_folder(folder.parent)
         folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
     def _write_readme(self) -> None:
         path = self.root / "README.txt"
         if path.exists():
             return
         try:
-            _write_new(path, _README.encode(), _PRIVATE_FILE)
+            write_new(path, _README.encode(), PRIVATE_FILE)
         except FileExistsError:
             pass  # another kimifix, at work on another config
         except BaseException:
@@ -276,36 +222,21 @@ class Store:
             raise
 
     @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._make_folder(self.folder)
+        self._write_readme()
+        with locked(self.folder / "lock"):
+            yield
+
+    @contextmanager
     def _reporting(self, snapshot: Snapshot) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             place = error.filename or snapshot.real
             raise KimifixError(
-                f"could not write: {error.strerror or error}: `{place}`", _write_hint(error)
+                f"could not write: {error.strerror or error}: `{place}`", write_hint(error)
             ) from error
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._make_folder(self.folder)
-        self._write_readme()
-        path = self.folder / "lock"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, _PRIVATE_FILE)
-        try:
-            deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
-            while not _try_lock(handle):
-                if time.monotonic() >= deadline:
-                    raise KimifixError(
-                        f"another kimifix is at work on this config: process {_holder(path)}",
-                        "wait until it is done, or end it, then run kimifix again",
-                    )
-                time.sleep(_LOCK_PAUSE_SECONDS)
-            os.ftruncate(handle, 0)
-            _write_all(handle, str(os.getpid()).encode())
-            yield
-        finally:
-            with suppress(OSError):
-                os.close(handle)
 
 
 def state_root() -> Path:
@@ -318,125 +249,24 @@ def state_root() -> Path:
 def _replace(snapshot: Snapshot, content: bytes | None, mode: int) -> None:
     real = snapshot.real
     if content is None:
-        _require_unchanged(snapshot)
-        real.unlink()
+        patiently(real.unlink, lambda: _require_unchanged(snapshot))
     else:
         temporary = real.with_name(_temporary(real, str(os.getpid())))
         temporary.unlink(missing_ok=True)
         try:
-            _write_new(temporary, content, mode, like=snapshot)
-            _require_unchanged(snapshot)
-            _rename(temporary, real)
+            write_new(temporary, content, mode, like=snapshot)
+            patiently(lambda: temporary.replace(real), lambda: _require_unchanged(snapshot))
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-    _sync_folder(real.parent)
+    sync_folder(real.parent)
 
 
 def _require_unchanged(snapshot: Snapshot) -> None:
     now = read(snapshot.path)
     if now.content != snapshot.content or now.real != snapshot.real:
         raise ChangedMeanwhileError(snapshot.path)
-
-
-def _write_new(path: Path, content: bytes, mode: int, like: Snapshot | None = None) -> None:
-    """Write a file that did not exist, private until it is whole, and on disk on return."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _PRIVATE_FILE)
-    try:
-        _write_all(handle, content)
-        if sys.platform != "win32":
-            if like is not None and like.content is not None:
-                mode = _keep_owner(handle, like, mode)
-            os.fchmod(handle, mode)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _write_all(handle: int, content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[os.write(handle, left) :]
-
-
-def _keep_owner(handle: int, like: Snapshot, mode: int) -> int:
-    """Give the file the owner and group of ``like`` where we may; return the mode to give it.
-
-    Where the group cannot be kept, another one must not get its rights.
-    """
-    if sys.platform == "win32":
-        return mode
-    status = os.fstat(handle)
-    if (status.st_uid, status.st_gid) != (like.uid, like.gid):
-        with suppress(PermissionError):
-            os.fchown(handle, like.uid, like.gid)
-        with suppress(PermissionError):
-            os.fchown(handle, -1, like.gid)
-    return mode if os.fstat(handle).st_gid == like.gid else mode & ~0o070
-
-
-def _rename(source: Path, target: Path) -> None:
-    """Rename over ``target``; on Windows wait a moment for a reader that holds it open."""
-    for pause in (0.05, 0.1, 0.2, 0.4, 0.8) if sys.platform == "win32" else ():
-        try:
-            source.replace(target)
-            return
-        except PermissionError:
-            time.sleep(pause)
-    source.replace(target)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the folder's entries on disk, where the system can do that."""
-    if sys.platform == "win32":
-        return
-    with suppress(OSError):  # the rename has happened; not every file system can do this
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-@contextmanager
-def _interrupts_deferred() -> Iterator[None]:
-    """Hold back Ctrl-C: between here and the receipt it would leave the user in the dark."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(handle, _WINDOWS_LOCK_OFFSET, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-            os.lseek(handle, 0, os.SEEK_SET)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-            return False
-        raise
-    return True
-
-
-def _holder(lock: Path) -> str:
-    try:
-        return lock.read_text(encoding="ascii") or "unknown"
-    except (OSError, ValueError):
-        return "unknown"
 
 
 def _carried_out(intent: dict[str, Any], now: Snapshot) -> bool:
@@ -473,30 +303,3 @@ def _is_alive(temporary: Path) -> bool:
     except (OSError, OverflowError):
         return True
     return True
-
-
-def _kind(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
-
-
-def _unreadable(path: Path, error: OSError) -> ConfigError:
-    if error.errno == errno.ELOOP:
-        return ConfigError(path, "the config is a loop of symlinks", "remove the loop")
-    if isinstance(error, IsADirectoryError):
-        return ConfigError(path, "the config is a folder, not a file")
-    if isinstance(error, PermissionError):
-        return ConfigError(path, "no permission to read the config", "see its owner and mode")
-    return ConfigError(path, f"the config cannot be read: {error.strerror or error}")
-
-
-def _write_hint(error: OSError) -> str:
-    match error.errno:
-        case errno.ENOSPC | errno.EFBIG:
-            return "free some space on this disk, then run kimifix again; the config is as it was"
-        case errno.EROFS:
-            return "the file system is read-only; the config is as it was"
-        case errno.EACCES | errno.EPERM:
-            return "see who owns the file and its folder; the config is as it was"
-        case _:
-            return "the config is as it was"

@@ -32,7 +32,7 @@ def assert_refreshed(machine: Machine, turn: Turn, old: dict[str, object]) -> No
 
 
 @ROUTES
-@pytest.mark.parametrize("version", since("0.20.2"))
+@pytest.mark.parametrize("version", since("0.33.0"))
 def test_expired_login_is_refreshed(machine: Machine, route: str) -> None:
     """The client renews an expired login for our provider as it does for its own."""
     old = machine.login

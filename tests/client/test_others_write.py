@@ -54,7 +54,7 @@ def assert_answers(machine: Machine, credential: str) -> None:
 
 
 def choose_in_model_list(machine: Machine, chosen: str, *rows: str) -> None:
-    """Open `/model` on a terminal and go up over ``rows``: the last one makes ``chosen`` default."""
+    """Open `/model` on a terminal, go up over ``rows`` and take the last: that is ``chosen``."""
     with machine.full_screen() as terminal:
         terminal.command("/model")
         terminal.wait_for("❯ Kimi For Coding  kimifix")  # noqa: RUF001
@@ -78,7 +78,7 @@ def test_provider_remove_then_revert(machine: Machine, credential: str) -> None:
     assert "nothing to revert" in revert(machine)
 
 
-@CELLS
+@ENDS
 def test_provider_remove_then_apply(machine: Machine, credential: str) -> None:
     """After `kimi provider remove kimifix` another `apply` mends, and `revert` undoes all."""
     original = machine.data
@@ -90,15 +90,14 @@ def test_provider_remove_then_apply(machine: Machine, credential: str) -> None:
     assert machine.data == original
 
 
-@CELLS
+@ENDS
 def test_new_login_then_apply(machine: Machine, credential: str) -> None:
     """Who lost the login gets our default taken away by the next; `apply` brings all back."""
     apply(machine, credential)
     dead = machine.login | {"expires_at": 1, "refresh_token": "spent"}
     machine.token_file.write_text(json.dumps(dead))
     assert not machine.ask("-m", MANAGED_MODEL).answered
-    assert not machine.token_file.exists()
-    assert machine.kimi("login", login=True).code == 0
+    machine.sign_in()
     assert machine.data["default_model"] == MANAGED_MODEL
     written = machine.data
     apply(machine, credential)
@@ -108,12 +107,12 @@ def test_new_login_then_apply(machine: Machine, credential: str) -> None:
     assert machine.data == without_ours(written)
 
 
-@CELLS
+@ENDS
 def test_new_login_then_revert(machine: Machine, credential: str) -> None:
     """What a login has written stays, our entries alone go."""
     apply(machine, credential)
     machine.server.behaviour.models = (*MODELS, model("kimi-next", "Kimi Next"))
-    machine.kimi("login", login=True)
+    machine.sign_in()
     written = machine.data
     assert "kimi-code/kimi-next" in written["models"]
     revert(machine)
@@ -126,7 +125,7 @@ def test_new_models_then_apply(machine: Machine, credential: str) -> None:
     """Models that the server has since then come with the next `apply` and go with `revert`."""
     apply(machine, credential)
     machine.server.behaviour.models = (*MODELS, model("kimi-next", "Kimi Next"))
-    machine.kimi("login", login=True)
+    machine.sign_in()
     written = machine.data
     apply(machine, credential)
     turn = machine.ask("-m", "kimifix/kimi-next")
@@ -241,7 +240,7 @@ def test_logout_and_login(machine: Machine, credential: str) -> None:
         terminal.wait_for("Logged out from")
         gone = "managed:kimi-code"
         wait_until(lambda: gone not in machine.data["providers"], "the config without the login")
-    machine.kimi("login", login=True)
+    machine.sign_in()
     written = machine.data
     apply(machine, credential)
     assert_answers(machine, credential)

@@ -6,11 +6,12 @@ import stat
 
 import pytest
 from support.kimi_server import KEY, Request
-from support.machine import VERSIONS, Machine, Turn, cells, since
+from support.machine import VERSIONS, Machine, Turn, cells
 
 CHAT, MESSAGES = "/coding/v1/chat/completions", "/coding/v1/messages"
 
 CELLS = pytest.mark.parametrize(("version", "credential"), cells())
+ENDS = pytest.mark.parametrize(("version", "credential"), cells(VERSIONS[0], VERSIONS[-1]))
 
 
 def assert_locked_out(turn: Turn) -> None:
@@ -90,7 +91,7 @@ def test_anthropic_route(machine: Machine, credential: str) -> None:
     assert identity(request) == honest
 
 
-@pytest.mark.parametrize("version", since("0.20.2"))
+@pytest.mark.parametrize("version", VERSIONS[-1:])
 def test_login_refused_on_anthropic_route(machine: Machine) -> None:
     """A server that takes no login at `/v1/messages` leaves the user without answer, not undone."""
     machine.server.behaviour.messages_take_login = False
@@ -103,7 +104,7 @@ def test_login_refused_on_anthropic_route(machine: Machine) -> None:
     assert machine.config.read_bytes() == before
 
 
-@CELLS
+@ENDS
 def test_two_turns_with_tool_calls(machine: Machine, credential: str) -> None:
     """A session in which the model calls a tool and the user asks again works on `/v1/messages`."""
     apply(machine, "anthropic", credential)
@@ -119,7 +120,7 @@ def test_two_turns_with_tool_calls(machine: Machine, credential: str) -> None:
     assert len(second.chats[0].body["messages"]) > len(first.chats[0].body["messages"])
 
 
-@pytest.mark.parametrize(("version", "credential"), cells(VERSIONS[0], VERSIONS[-1]))
+@ENDS
 def test_switching_routes(machine: Machine, credential: str) -> None:
     """Each `apply` with another route takes effect, and one `revert` undoes them all."""
     before = machine.config.read_bytes()
@@ -136,7 +137,7 @@ def test_switching_routes(machine: Machine, credential: str) -> None:
     assert machine.config.read_bytes() == before
 
 
-@pytest.mark.parametrize("version", since("0.20.2"))
+@pytest.mark.parametrize("version", VERSIONS[-1:])
 def test_no_default(machine: Machine) -> None:
     """With --no-default the user chooses per run: as before, or by the name that was printed."""
     done = machine.kimifix("apply", "--yes", "--no-default")
@@ -147,7 +148,7 @@ def test_no_default(machine: Machine) -> None:
     assert turn.chats[0].header("x-msh-platform") == [("X-Msh-Platform", "kimi_cli")]
 
 
-@pytest.mark.parametrize(("version", "credential"), cells(VERSIONS[0], VERSIONS[-1]))
+@ENDS
 @pytest.mark.parametrize(
     ("messages_open", "path"),
     [pytest.param(True, MESSAGES, id="anthropic"), pytest.param(False, CHAT, id="header")],

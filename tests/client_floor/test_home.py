@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from support.command import Kimifix
+from support.configs import sign_in, write_config
 
 from kimifix import secret
 from kimifix.client import home
@@ -148,3 +149,27 @@ def test_relative_variable_end_to_end(kimifix: Kimifix, tmp_path: Path) -> None:
     (folder / "config.toml").write_text("broken =\n")
     result = kimifix("apply", "--json", "--yes", env={"KIMI_CODE_HOME": "data"})
     assert result.json["error"]["path"] == str(folder / "config.toml")
+
+
+@posix
+def test_unknown_user_end_to_end(
+    kimifix: Kimifix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user whom the system does not know needs --home, and nothing else."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    sign_in(folder)
+    config = write_config(folder)
+    monkeypatch.delenv("HOME")
+    run = (
+        "import pwd, sys\n"
+        "from kimifix.cli import run\n"
+        "pwd.getpwuid = {{}}.__getitem__\n"
+        "sys.argv = ['kimifix', 'apply', '--yes', '--credential', 'login', {}]\n"
+        "run()"
+    ).format
+    without = kimifix.python(run(""))
+    assert without.code == 1
+    assert "--home" in without.err
+    assert kimifix.python(run(f"'--home', '{folder}'")).code == 0
+    assert "kimifix" in config.read_text()

@@ -211,7 +211,7 @@ def test_bun_on_windows(machine: Machine, windows: None) -> None:
     machine.package(machine.user / ".bun/install/global/node_modules")
     folder = machine.user / ".bun/bin"
     machine.file(folder / "kimi.exe", "MZ")
-    named = f"..\\install\\global\\node_modules\\{PACKAGE}\\dist\\main.mjs".replace("/", "\\")
+    named = f"install\\global\\node_modules\\{PACKAGE}\\dist\\main.mjs".replace("/", "\\")
     (folder / "kimi.bunx").write_bytes(f'{named}"\0node \0'.encode("utf-16-le"))
     assert told(machine.one()) == ("client", "2.1.0", "bun")
 
@@ -265,6 +265,9 @@ def test_shim_before_several_versions(machine: Machine) -> None:
     for node, version in (("22.1.0", "0.20.0"), ("24.1.0", "2.1.0")):
         machine.package(machine.user / f".asdf/installs/nodejs/{node}/lib/node_modules", version)
     assert told(machine.one(shim.parent)) == ("client", None, "asdf")
+    direct = machine.user / ".asdf/installs/nodejs/24.1.0/bin"
+    machine.link(direct / "kimi", f"../lib/node_modules/{PACKAGE}/dist/main.mjs")
+    assert [i.version for i in machine.find(shim.parent, direct)] == [None, "2.1.0"]
 
 
 def test_shim_before_one_version_twice(machine: Machine) -> None:
@@ -469,6 +472,12 @@ def test_legacy_client_behind_pyenv(machine: Machine) -> None:
         machine.user / ".pyenv/shims/kimi", '#!/usr/bin/env bash\nexec pyenv exec "${0##*/}" "$@"\n'
     )
     assert told(machine.one(shim.parent))[0] == "legacy"
+
+
+def test_large_program_is_not_searched(machine: Machine) -> None:
+    """A bundle that mentions the legacy client somewhere is not taken for it."""
+    text = "#!/usr/bin/env node\nconst legacy = 'kimi_cli';\n" + "//\n" * 100_000
+    assert machine.one(machine.file(machine.root / "bin/kimi", text).parent).kind == "unknown"
 
 
 @pytest.mark.parametrize(("name", "version"), [("kimi-code", "1.0.11"), ("@somebody/agent", None)])

@@ -21,7 +21,7 @@ from support.rounds import rounds
 from support.trial import OLD, Trial, applied, switched
 from support.verbs import Agreeing, apply, revert
 
-from kimifix.config import storage
+from kimifix.config import files, storage
 from kimifix.errors import ChangedMeanwhileError, KimifixError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork and flock")
@@ -124,7 +124,7 @@ def test_the_wait_is_bounded_and_the_error_names_who_holds_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process number, to look it up; the config is as it was; a kill frees the lock."""
-    monkeypatch.setattr(storage, "LOCK_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(files, "LOCK_PATIENCE_SECONDS", 0.2)
     trial = Trial(tmp_path)
     holder = _holder(trial, 3600)
     for _ in range(2):
@@ -144,7 +144,7 @@ def test_a_holder_without_number_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have taken the lock this instant."""
-    monkeypatch.setattr(storage, "LOCK_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(files, "LOCK_PATIENCE_SECONDS", 0.0)
     for content in (b"", b"\xff"):
         trial = Trial(tmp_path)
         trial.store.folder.mkdir(parents=True)

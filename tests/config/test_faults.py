@@ -26,7 +26,8 @@ from support.rounds import rounds
 from support.trial import OLD, Trial, applied, switched
 from support.verbs import Agreeing, revert
 
-from kimifix.config.storage import Store, read
+from kimifix.config.files import read
+from kimifix.config.storage import Store
 from kimifix.errors import KimifixError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults of POSIX")

@@ -358,6 +358,8 @@ def test_a_result_that_cannot_be_proved_is_refused() -> None:
     """The error names the place; a change that contradicts itself is one such case."""
     with pytest.raises(UnsupportedShapeError, match="`a` is not a table"):
         patch(document("a = 1\n"), Change(values={("a", "b"): "x"}))
+    with pytest.raises(UnsupportedShapeError, match="`a` is not a table"):
+        patch(document("[[a]]\nb = 1\n"), Change(values={("a", "b"): "x"}))
     with pytest.raises(UnsupportedShapeError, match=r"`a\.b` is spread over several tables"):
         patch(document("[a.b]\n"), Change(keys={("a", "b"): "c"}))
     with pytest.raises(UnsupportedShapeError, match=r"`a\.b` would come out wrong"):
@@ -579,6 +581,26 @@ def test_keys_of_the_pool_are_renamed_and_named_back() -> None:
     assert unpatched(both, result.undo).data == back.data
 
 
+def test_bare_keys_of_the_pool_are_led_back_as_bare_keys() -> None:
+    """With or without what `patch` remembers; who has led them back already is not in the way."""
+    text = """\
+default_model = "k3"
+thinking.enabled = true
+secondary_model.models.k3 = ""
+[providers."managed:kimi-code"]
+oauth.key = "k"
+[models.k3]
+provider = "managed:kimi-code"
+model = "k3"
+"""
+    result = patched(text)
+    assert unpatched(result.text, result.undo).text == text
+    assert unpatched(result.text).text == text
+    led_back = result.text.replace('models."kimifix/k3" =', "models.k3 =")
+    back = unpatched(led_back, result.undo)
+    assert (back.text, back.left) == (text, ())
+
+
 def test_a_pool_that_would_be_empty_without_ours_may_go() -> None:
     """A dotted table goes with its only key: that is no reason to refuse."""
     result = patched(SET + MANAGED)
@@ -599,6 +621,23 @@ def test_default_provider_is_led_back() -> None:
         "default_provider"
         not in unpatched('default_provider = "kimifix"\n' + result.text[start:]).data
     )
+
+
+def test_an_alias_without_provider_belongs_to_the_default_provider() -> None:
+    """Of somebody else, it is nothing to lead a default of ours back to."""
+    text = 'default_model = "kimifix/gone"\ndefault_provider = "x"\n[models.mine]\nmodel = "k3"\n'
+    assert unpatched(text + MANAGED).data["default_model"] == "kimi-code/k3"
+
+
+def test_what_names_an_alias_that_somebody_took_over_stays() -> None:
+    """It works as it is, whoever serves the alias now."""
+    secondary = "[secondary_model]\nmodel = 'kimi-code/k3'\n"
+    result = patched(SET + MANAGED + secondary)
+    text = result.text.replace('provider = "kimifix"', 'provider = "x"')
+    back = unpatched(text, result.undo)
+    assert back.data["default_model"] == "kimifix/k3"
+    assert back.data["secondary_model"] == {"model": "kimifix/k3"}
+    assert back.data["models"]["kimifix/k3"]["provider"] == "x"
 
 
 def test_unpatching_twice_is_unpatching_once() -> None:

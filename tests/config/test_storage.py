@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import socket
 import stat
 import sys
@@ -15,9 +17,10 @@ import pytest
 from support.nobody import as_nobody, give_to_nobody, open_folder
 
 from kimifix.config import storage
+from kimifix.config.files import Snapshot, read
 from kimifix.config.patch import Moved, Undo
 from kimifix.config.receipt import Receipt, digest
-from kimifix.config.storage import BACKUPS_KEPT, Snapshot, Store, read
+from kimifix.config.storage import BACKUPS_KEPT, Store
 from kimifix.errors import ChangedMeanwhileError, ConfigError, KimifixError
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="modes and kinds of file of POSIX")
@@ -161,20 +164,32 @@ def _loop_of_itself(path: Path) -> None:
 
 @posix
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "message", "hint"),
     [
-        (_folder, "the config is a folder, not a file"),
-        (_fifo, "the config is a FIFO, not a file"),
-        (_device, "the config is a device, not a file"),
-        (_socket, "the config cannot be read: No such device or address"),
-        (_dangling, "the config is a symlink to `dotfiles/config.toml`, which does not exist"),
-        (_dangling_chain, "the config is a symlink to `link`, which does not exist"),
-        (_loop, "the config is a loop of symlinks"),
-        (_loop_of_itself, "the config is a loop of symlinks"),
+        (_folder, "the config is a folder, not a file", None),
+        (_fifo, "the config is a FIFO, not a file", None),
+        (_device, "the config is a device, not a file", None),
+        (_socket, "the config cannot be read: No such device or address", None),
+        (
+            _dangling,
+            "the config is a symlink to `dotfiles/config.toml`, which does not exist",
+            "create the target or remove the symlink, then run kimifix again",
+        ),
+        (
+            _dangling_chain,
+            "the config is a symlink to `link`, which does not exist",
+            "create the target or remove the symlink, then run kimifix again",
+        ),
+        (_loop, "the config is a loop of symlinks", "remove the loop"),
+        (_loop_of_itself, "the config is a loop of symlinks", "remove the loop"),
     ],
 )
 def test_what_is_no_file_is_refused_by_what_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], message: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[Path], None],
+    message: str,
+    hint: str | None,
 ) -> None:
     """At once: nothing waits for the other end of a FIFO. What lies there stays."""
     monkeypatch.chdir(tmp_path)
@@ -183,7 +198,7 @@ def test_what_is_no_file_is_refused_by_what_it_is(
     kind = stat.S_IFMT(path.lstat().st_mode)
     with pytest.raises(ConfigError) as caught:
         read(path)
-    assert caught.value.message == f"{message}: `{path}`"
+    assert (caught.value.message, caught.value.hint) == (f"{message}: `{path}`", hint)
     snapshot = Snapshot(path, path, OLD)
     with pytest.raises(KimifixError):
         Store(tmp_path / "state", path).commit(snapshot, NEW, None, mode=0o600)
@@ -207,14 +222,15 @@ def test_without_permission_to_read_the_error_says_so(locked: str) -> None:
         config.write_bytes(OLD)
         (config.parent / locked).chmod(0)
 
-        def attempt() -> str:
+        def attempt() -> tuple[str, str | None]:
             try:
                 read(config)
             except ConfigError as error:
-                return error.message
-            return "read"
+                return error.message, error.hint
+            return "read", None
 
-        assert as_nobody(attempt) == f"no permission to read the config: `{config}`"
+        message = f"no permission to read the config: `{config}`"
+        assert as_nobody(attempt) == (message, "see its owner and mode")
 
 
 # Writing
@@ -345,6 +361,11 @@ def test_the_backup_is_the_file_before(config: Path, store: Store) -> None:
     assert store.backup_paths() == [path]
 
 
+def test_the_backup_of_nothing_needs_no_file(store: Store) -> None:
+    """What an empty config holds is known without looking."""
+    assert store.backup(digest(b"")) == b""
+
+
 def test_a_damaged_backup_is_none_and_written_anew(config: Path, store: Store) -> None:
     """A hash in the name promises nothing."""
     commit(store, config)
@@ -372,6 +393,10 @@ def test_backups_are_bounded_and_the_first_is_kept(config: Path, store: Store) -
     kept = [path.read_bytes() for path in store.backup_paths()]
     numbers = [0, *range(6, BACKUPS_KEPT + 5)]
     assert kept == [b"number = %d\n" % number for number in numbers]
+    names = [path.name for path in store.backup_paths()]
+    assert [int(name[:6]) for name in names] == [number + 1 for number in numbers]
+    pattern = r"\d{6}-\d{8}T\d{6}Z-[0-9a-f]{16}\.toml"
+    assert [name for name in names if not re.fullmatch(pattern, name)] == []
 
 
 def test_an_old_backup_that_the_receipt_needs_is_kept(config: Path, store: Store) -> None:
@@ -426,7 +451,7 @@ def test_every_file_is_private_until_it_is_whole(
     config: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files are created 0600 and exclusively, and get another mode when all is in them."""
-    created = []
+    created: list[str] = []
     opening, changing = os.open, os.fchmod
 
     def watched_open(path: Any, flags: int, mode: int = 0o777, **rest: Any) -> int:
@@ -447,6 +472,7 @@ def test_every_file_is_private_until_it_is_whole(
     commit(store, config)
     assert mode_of(config) == 0o644
     assert len(created) == 6  # README, lock, backup, intent, config, receipt
+    assert f".config.toml.kimifix-{os.getpid()}.tmp" in created
 
 
 @posix
@@ -516,7 +542,7 @@ def test_a_config_that_appeared_since_the_snapshot_is_not_overwritten(
     config = tmp_path / "home" / "new.toml"
     snapshot = read(config)
     config.write_bytes(OLD)
-    with pytest.raises(ChangedMeanwhileError, match="the config keeps changing"):
+    with pytest.raises(ChangedMeanwhileError, match=f"keeps changing while .*`{config}`"):
         store.commit(snapshot, NEW, None, mode=0o600)
     assert config.read_bytes() == OLD
 
@@ -579,6 +605,7 @@ def left_behind(store: Store, before: bytes | None, after: bytes | None) -> None
 def test_an_intent_that_was_carried_out_counts_as_receipt(config: Path, store: Store) -> None:
     """Also when somebody has added to the config since; the next run makes up for it."""
     left_behind(store, OLD, NEW)
+    assert store.receipt(digest(NEW)) == receipt_for(OLD, NEW)  # the config was NEW a moment ago
     for content in (NEW, NEW + b"[theirs]\n"):
         config.write_bytes(content)
         assert store.receipt(digest(content)) == receipt_for(OLD, NEW)
@@ -598,6 +625,21 @@ def test_an_intent_that_was_not_carried_out_is_dropped(config: Path, store: Stor
         assert store.receipt(digest(NEW)) is None
 
 
+def test_an_intent_over_an_earlier_patch_is_settled_by_the_hash(config: Path, store: Store) -> None:
+    """Where both sides have entries of ours, or neither has, those tell nothing."""
+    earlier = commit(store, config)
+    later = NEW + b"a = 1\n"
+    left_behind(store, NEW, later)
+    assert store.receipt(digest(NEW)) == earlier
+    store.settle(read(config))
+    assert store.receipt(digest(NEW)) == earlier
+    for content in (later, b"a = 1\n"):
+        left_behind(store, NEW, content)
+        config.write_bytes(content)
+        store.settle(read(config))
+        assert store.receipt(digest(content)) == receipt_for(NEW, content)
+
+
 def test_the_intent_of_a_revert_ends_the_receipt_if_carried_out(config: Path, store: Store) -> None:
     """By what lies on disk."""
     commit(store, config)
@@ -607,10 +649,14 @@ def test_the_intent_of_a_revert_ends_the_receipt_if_carried_out(config: Path, st
         assert (store.receipt(digest(content)) is None) == ended
         store.settle(read(config))
         assert (store.receipt(digest(content)) is None) == ended
-    commit(store, config)
-    left_behind(store, NEW, None)
-    config.write_bytes(OLD)
-    assert store.receipt(digest(OLD)) is None
+    for gone in (False, True):
+        commit(store, config)
+        left_behind(store, NEW, None)
+        config.write_bytes(OLD)
+        if gone:
+            config.unlink()
+        assert store.receipt(read(config).sha256) is None
+        config.write_bytes(OLD)
 
 
 def test_an_intent_beside_an_unreadable_config_is_dropped(config: Path, store: Store) -> None:
@@ -632,6 +678,25 @@ def test_a_damaged_intent_is_dropped(config: Path, store: Store) -> None:
     assert not (store.folder / "intent.json").exists()
 
 
+def test_settling_that_the_disk_refuses_is_our_own_error(
+    config: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run tries again."""
+    left_behind(store, OLD, NEW)
+
+    def refused(path: Any, **rest: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with monkeypatch.context() as patching:
+        patching.setattr(os, "unlink", refused)
+        with pytest.raises(
+            KimifixError, match=r"could not write: Permission denied: `.*intent\.json`"
+        ):
+            store.settle(read(config))
+    store.settle(read(config))
+    assert not (store.folder / "intent.json").exists()
+
+
 def test_settling_where_nothing_was_left_creates_nothing(config: Path, store: Store) -> None:
     """Nothing is written before the first change."""
     store.settle(read(config))
@@ -641,7 +706,7 @@ def test_settling_where_nothing_was_left_creates_nothing(config: Path, store: St
 @posix
 def test_temporary_files_of_the_dead_are_swept(tmp_path: Path) -> None:
     """Beside the config and in the state, whatever the config is called; others' files stay."""
-    config = tmp_path / "config[1]*.toml"
+    config = tmp_path / "my-config[1]*.toml"
     config.write_bytes(OLD)
     store = Store(tmp_path / "state", config)
     commit(store, config)
@@ -649,6 +714,7 @@ def test_temporary_files_of_the_dead_are_swept(tmp_path: Path) -> None:
     strays = [
         config.with_name(f".{config.name}.kimifix-{dead}.tmp"),
         config.with_name(f".{config.name}.kimifix-{os.getpid()}.tmp"),
+        config.with_name(f".{config.name}.kimifix-unknown.tmp"),
         store.folder / ".intent.json.1.tmp",
         store.backups / ".000002-x.toml.1.tmp",
     ]

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from kimifix.config import storage
-from kimifix.config.storage import Store, read
+from kimifix.config import files, storage
+from kimifix.config.files import read
+from kimifix.config.storage import Store
 from kimifix.errors import ChangedMeanwhileError, ConfigError, KimifixError
 
 OLD, NEW = b"old = 1\r\n", b"new = 1\r\n"
@@ -41,6 +42,7 @@ class Msvcrt(ModuleType):
 def msvcrt(monkeypatch: pytest.MonkeyPatch) -> Msvcrt:
     """Let the writer take its Windows branch, where a file has neither owner nor mode."""
     module = Msvcrt()
+    monkeypatch.setattr(files, "sys", SimpleNamespace(platform="win32"))
     monkeypatch.setattr(storage, "sys", SimpleNamespace(platform="win32"))
     monkeypatch.setitem(sys.modules, "msvcrt", module)
     for name in ("fchmod", "fchown"):
@@ -53,7 +55,7 @@ def msvcrt(monkeypatch: pytest.MonkeyPatch) -> Msvcrt:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that the writer makes, without making them."""
     made: list[float] = []
-    monkeypatch.setattr("kimifix.config.storage.time.sleep", made.append)
+    monkeypatch.setattr("kimifix.config.files.time.sleep", made.append)
     return made
 
 

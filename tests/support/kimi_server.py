@@ -78,8 +78,9 @@ class Behaviour:
 
     ``chat_identities`` are the values of `X-Msh-Platform` that the OpenAI-compatible
     surface lets in, ``messages_open`` is whether the Anthropic-compatible one lets in
-    anybody, and ``messages_take_login`` whether it takes an OAuth token. ``tool_call`` is asked for, by name and input, before the
-    answer to a prompt that has no tool result yet.
+    anybody, and ``messages_take_login`` whether it takes an OAuth token. ``tool_call``
+    is asked for, by name and input, before the answer to a prompt that has no tool
+    result yet.
     """
 
     models: tuple[dict[str, Any], ...] = MODELS
@@ -397,7 +398,7 @@ def _message_stream(tool_call: tuple[str, dict[str, Any]] | None) -> Iterator[by
         name, arguments = tool_call
         block = {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}
         deltas = [{"type": "input_json_delta", "partial_json": json.dumps(arguments)}]
-    message = {
+    message: dict[str, Any] = {
         "id": "msg_1",
         "type": "message",
         "role": "assistant",

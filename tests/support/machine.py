@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support.clients import Client
 from support.command import Kimifix, Result
 from support.kimi_server import ANSWER, KimiServer, Request
@@ -59,6 +59,11 @@ def wait_until(holds: Callable[[], object], what: str, seconds: float = 30.0) ->
     while not holds():
         assert time.monotonic() < deadline, f"did not come about: {what}"
         time.sleep(0.02)
+
+
+def has_ours(machine: Machine) -> bool:
+    """Tell whether the config holds our provider."""
+    return "kimifix" in machine.data.get("providers", {})
 
 
 _OTHER_PROVIDER = """
@@ -124,13 +129,9 @@ class Machine:
         }
 
     @property
-    def env_of_login(self) -> dict[str, str]:
-        """``env`` with what leads a new login to the server."""
-        variables = {
-            "KIMI_CODE_BASE_URL": self.server.base_url,
-            "KIMI_CODE_OAUTH_HOST": self.server.url,
-        }
-        return self.env | variables
+    def _led_to_server(self) -> dict[str, str]:
+        """The variables that lead a new login to the server; a config made so needs none."""
+        return {"KIMI_CODE_BASE_URL": self.server.base_url, "KIMI_CODE_OAUTH_HOST": self.server.url}
 
     @property
     def token_file(self) -> Path:
@@ -151,13 +152,13 @@ class Machine:
         text = self.config.read_text(encoding="utf-8")
         self.config.write_text(f"# My notes.\n{text}{_OTHER_PROVIDER}", encoding="utf-8")
 
-    def kimi(self, *arguments: str | Path, login: bool = False, **env: str) -> Turn:
-        """Run the client without a terminal; ``login`` leads a new login to the server."""
+    def kimi(self, *arguments: str | Path, **env: str) -> Turn:
+        """Run the client without a terminal."""
         earlier = len(self.server.chats())
         done = subprocess.run(
             [self.client.programs / "kimi", *map(str, arguments)],
             cwd=self.project,
-            env=(self.env_of_login if login else self.env) | env,
+            env=self.env | env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -166,6 +167,11 @@ class Machine:
         )
         return Turn(done.returncode, done.stdout, done.stderr, self.server.chats()[earlier:])
 
+    def sign_in(self) -> None:
+        """Run `kimi login`, which a server stands behind that approves at once."""
+        turn = self.kimi("login", **self._led_to_server)
+        assert turn.code == 0, turn
+
     def ask(self, *arguments: str | Path, **env: str) -> Turn:
         """Ask one question in print mode."""
         return self.kimi(*arguments, "-p", "What is the answer?", **env)
@@ -173,7 +179,8 @@ class Machine:
     @contextmanager
     def full_screen(self) -> Iterator[Terminal]:
         """Start the client on a terminal and trust the project; ready for the first line."""
-        with Terminal([self.client.programs / "kimi"], self.env_of_login, self.project) as terminal:
+        env = self.env | self._led_to_server
+        with Terminal([self.client.programs / "kimi"], env, self.project) as terminal:
             self._trust(terminal)
             terminal.wait_for("context:")
             yield terminal
@@ -192,3 +199,8 @@ class Machine:
         """Run kimifix in the user's environment."""
         assert self._kimifix is not None
         return self._kimifix(*arguments, stdin=stdin, env={"PATH": self.client.path, **env})
+
+    def kimifix_on_terminal(self, *arguments: str) -> Terminal:
+        """Start kimifix in the user's environment, on a terminal."""
+        command = [sys.executable, "-m", "kimifix", *arguments]
+        return Terminal(command, {**os.environ, "PATH": self.client.path}, self.project)

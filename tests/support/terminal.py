@@ -193,6 +193,12 @@ class Terminal:
                     )
                 self._changed.wait(left)
 
+    def wait(self) -> int:
+        """Wait until the program ends by itself and return its exit code."""
+        code = self._process.wait(PATIENCE_SECONDS)
+        self._reader.join(PATIENCE_SECONDS)
+        return code
+
     def write(self, keys: str) -> None:
         """Press keys."""
         os.write(self._ours, keys.encode())
@@ -200,7 +206,7 @@ class Terminal:
     def command(self, name: str) -> None:
         """Give a slash command, such as `/model`."""
         self.write(name)
-        self.wait_for(f"→ {name[1:]} ")
+        self.wait_for(f"> {name}")
         self.write(ENTER)
 
     def _read(self) -> None:

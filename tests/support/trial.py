@@ -10,7 +10,8 @@ from support.configs import LOGGED_IN, sign_in
 from support.verbs import KEY, Agreeing, apply, revert
 
 from kimifix.config import storage
-from kimifix.config.storage import Store, read
+from kimifix.config.files import read
+from kimifix.config.storage import Store
 
 OLD = LOGGED_IN.encode()
 
