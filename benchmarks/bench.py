@@ -10,8 +10,9 @@ edit, and with `--editors` toml-cli (PyPI) and toml-patch (npm), which are insta
 if they are not there. `--kimi PATH` adds the client's own `kimi --version` and
 `kimi doctor`. The commands take turns, and every figure is the median of all rounds.
 
-Prints the result as Markdown. `--write` puts it between the performance marks of both
-READMEs and draws `benchmarks/scaling.svg`. Linux and macOS.
+Prints the result as Markdown. `--write` writes it to `benchmarks/README.md`, draws
+`benchmarks/scaling.svg`, and puts a short form between the lines `<!-- performance: begin -->`
+and `<!-- performance: end -->` of each README that has them. Linux and macOS.
 """
 
 # ruff: noqa: RUF001 (one of the READMEs is in Chinese)
@@ -416,9 +417,11 @@ WORDS = {
         "alt": "time by number of models",
         "intro": "Whole processes, medians of {rounds} rounds that take turns, {date}, {shape}. "
         "The config is that of a fresh login; `apply` includes backup, receipt and both proofs.",
-        "scaling": "The same with more models in the config. *Round trip*: a script that parses, "
-        "changes one value and dumps; *same edit*: one that adds the provider and all twins.",
-        "again": "Measure it yourself: `python benchmarks/bench.py`.",
+        "scaling": "*Round trip*: a script that parses, changes one value and dumps; *same edit*: "
+        "one that adds the provider and all twins. `revert` and `doctor` read the patched config, "
+        f"which has twice as many models. A tool that took more than {LONGEST_SECONDS:.0f} s is "
+        "not asked to edit the next larger file.",
+        "more": "More figures, and how to measure: [benchmarks](benchmarks/README.md).",
     },
     "README.zh-CN.md": {
         "time": "时间",
@@ -429,35 +432,40 @@ WORDS = {
         "alt": "随模型数变化的时间",
         "intro": "整个进程的耗时，{rounds} 轮交替测量的中位数，{date}，{shape}。"
         "配置为刚登录后的样子；`apply` 包含备份、凭据记录和两次验证。",
-        "scaling": "配置中模型更多时的同一测量。*round trip*：解析、改一个值、再写出的脚本；"
-        "*same edit*：添加 provider 和全部对应模型的脚本。",
-        "again": "自己测量：`python benchmarks/bench.py`。",
+        "more": "更多数据与测量方法：[benchmarks](benchmarks/README.md)。",
     },
 }
 
 
-def section(
-    commands: dict[str, Case], scaling: dict[int, dict[str, Case]], rounds: int, name: str
-) -> str:
-    """Return the performance section of the README ``name``."""
+def section(commands: dict[str, Case], rounds: int, name: str) -> str:
+    """Return the performance section of the README ``name``: the commands, and the plot."""
     words = WORDS[name]
     date = time.strftime("%Y-%m-%d", time.gmtime())
     intro = words["intro"].format(rounds=rounds, date=date, shape=machine_shape())
-    lines = [intro, "", *command_table(commands, words), ""]
-    lines += [words["scaling"], "", *scaling_table(scaling, words), ""]
-    lines += [f"![{words['alt']}](benchmarks/scaling.svg)", "", words["again"]]
-    return "\n".join(lines)
+    plot = f"![{words['alt']}](benchmarks/scaling.svg)"
+    return "\n".join([intro, "", *command_table(commands, words), "", plot, "", words["more"]])
+
+
+def whole(commands: dict[str, Case], scaling: dict[int, dict[str, Case]], rounds: int) -> str:
+    """Return all that was measured, for `benchmarks/README.md`."""
+    words = WORDS["README.md"]
+    short = section(commands, rounds, "README.md").removesuffix(words["more"]).rstrip()
+    lines = ["# How long it takes", "", short.replace("](benchmarks/", "](")]
+    lines += ["", "Measure it yourself: `python benchmarks/bench.py --help`."]
+    lines += ["", "## More models in the config", "", words["scaling"], ""]
+    lines += [*scaling_table(scaling, words), "", "## What is asked for", ""]
+    lines += ["| ratio | measured | at most | |", "|---|--:|--:|---|", *targets(commands, scaling)]
+    return "\n".join([*lines, ""])
 
 
 def put_in(path: Path, text: str) -> None:
-    """Put ``text`` between the performance marks of a document."""
+    """Put ``text`` between the performance marks of a document, if it has them."""
     old = path.read_text(encoding="utf-8")
     marks = ("<!-- performance: begin -->", "<!-- performance: end -->")
     head, begin, rest = old.partition(marks[0])
     _, end, tail = rest.partition(marks[1])
-    if not begin or not end:
-        raise SystemExit(f"{path.name} has no lines `{marks[0]}` and `{marks[1]}`")
-    path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", encoding="utf-8")
+    if begin and end:
+        path.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
 
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 440, 70, 190, 46, 56
@@ -550,10 +558,8 @@ def main() -> None:
         machine = Machine(Path(folder).resolve())
         commands = measure_commands(watch, machine, options.rounds, options.kimi)
         scaling = measure_scaling(watch, machine, sizes, options.rounds, options.editors)
-    for line in section(commands, scaling, options.rounds, "README.md").split("\n"):
-        sys.stdout.write(f"{line}\n")
-    head = ["", "| ratio | measured | at most | |", "|---|--:|--:|---|"]
-    sys.stdout.write("\n".join([*head, *targets(commands, scaling), ""]))
+    result = whole(commands, scaling, options.rounds)
+    sys.stdout.write(result)
     if options.json is not None:
         groups: dict[str, dict[str, Case]] = {"commands": commands}
         groups |= {str(size): cases for size, cases in scaling.items()}
@@ -564,8 +570,9 @@ def main() -> None:
         options.json.write_text(json.dumps(medians, indent=2) + "\n")
     if options.write:
         (ROOT / "benchmarks" / "scaling.svg").write_text(plot(scaling), encoding="utf-8")
+        (ROOT / "benchmarks" / "README.md").write_text(result, encoding="utf-8")
         for name in WORDS:
-            put_in(ROOT / name, section(commands, scaling, options.rounds, name))
+            put_in(ROOT / name, section(commands, options.rounds, name))
 
 
 if __name__ == "__main__":

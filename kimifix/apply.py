@@ -83,8 +83,8 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
         except ChangedMeanwhileError as error:
             last = error
             continue
-        look_again(surroundings, dialogue.progress, patched=True)
-        steps = _next_steps(change.patched.data, surroundings)
+        watched = look_again(surroundings, change.stands, dialogue.progress, "apply")
+        steps = _next_steps(change.patched.data, watched)
         return outcome(
             "applied", proposal=proposal, next_steps=tuple(steps), backup=change.backup_path
         )
@@ -142,7 +142,7 @@ def _judge(
     return judgement
 
 
-def _next_steps(data: dict[str, Any], surroundings: Surroundings) -> list[str]:
+def _next_steps(data: dict[str, Any], watched: bool) -> list[str]:
     aliases = [path[1] for path in own_entries(data) if path[0] == "models"]
     default = data.get("default_model")
     steps = []
@@ -157,6 +157,6 @@ def _next_steps(data: dict[str, Any], surroundings: Surroundings) -> list[str]:
         "`/usage` shows no plan block meanwhile; web search and fetch go by headers of their own",
         "take it all back: kimifix revert",
     ]
-    if surroundings.running.pids:
+    if watched:
         steps.insert(1, "then see that the change is still there: kimifix doctor")
     return steps

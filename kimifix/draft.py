@@ -15,7 +15,7 @@ from kimifix.client import features, login
 from kimifix.config import files, redaction, routes, storage
 from kimifix.config.document import MANAGED, OWN, Document, aliases_of, parse, providers, served_by
 from kimifix.config.files import Snapshot
-from kimifix.config.patch import Moved, Patched, own_entries, patch, same, unpatch
+from kimifix.config.patch import Moved, Patched, own_entries, patch, same, stands, unpatch
 from kimifix.config.receipt import Receipt, digest
 from kimifix.config.routes import ApiKey, Credential, Plan, Route
 from kimifix.config.storage import Store
@@ -98,6 +98,10 @@ class Draft:
         """Write it; raises what ``Store.commit`` raises."""
         base = None if self.receipt.before is None else self.base
         self.store.commit(self.snapshot, self.content, self.receipt, mode=self.mode, backup=base)
+
+    def stands(self, data: dict[str, Any]) -> bool:
+        """Tell whether the change is in ``data``, whole."""
+        return stands(data, own_entries(self.patched.data), self.patched.undo)
 
     @property
     def backup_path(self) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Literal
 from kimifix.config import files, redaction, routes, storage
 from kimifix.config.document import OWN, Document, parse, providers
 from kimifix.config.files import Snapshot
-from kimifix.config.patch import Unpatched, unpatch
+from kimifix.config.patch import Unpatched, own_entries, unpatch
 from kimifix.config.receipt import Receipt, digest
 from kimifix.config.storage import Store
 from kimifix.dialogue import Dialogue
@@ -87,7 +87,7 @@ def revert(
         except ChangedMeanwhileError as error:
             last = error
             continue
-        look_again(surroundings, dialogue.progress, patched=False)
+        look_again(surroundings, lambda data: not own_entries(data), dialogue.progress, "revert")
         return Outcome("reverted", config, proposal)
     raise last
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kimifix.client import features, home, installs, processes
 from kimifix.client.features import Version
@@ -13,7 +14,6 @@ from kimifix.client.home import Home
 from kimifix.client.installs import Install
 from kimifix.config import files
 from kimifix.config.document import parse
-from kimifix.config.patch import own_entries
 from kimifix.errors import KimifixError
 
 # A client that starts asks for its model list within a second, and overwrites an edit
@@ -68,40 +68,42 @@ def observe(option: Path | None, env: Mapping[str, str]) -> Surroundings:
 
 
 def look_again(
-    surroundings: Surroundings, progress: Callable[[str], None], *, patched: bool
-) -> None:
-    """Watch whether a running client leaves the config ``patched``, or not patched, as written.
+    surroundings: Surroundings,
+    holds: Callable[[dict[str, Any]], bool],
+    progress: Callable[[str], None],
+    verb: str,
+) -> bool:
+    """Watch whether a running client leaves the config so that ``holds`` is true of its data.
 
-    Raises ``KimifixError`` as soon as it does not. Returns at once where no client runs.
+    Returns whether there was a client to watch, one that was started meanwhile included.
+    Raises ``KimifixError`` as soon as the data is another.
     """
-    if not surroundings.running.pids:
-        return
+    if not (surroundings.running.pids or processes.running(surroundings.home.path).pids):
+        return False
     config = surroundings.home.config
     try:
         progress(f"kimi-code is running: watching the config for {WATCH_SECONDS:.0f} seconds")
-        holds = _stays(config, patched)
+        stays = _stays(config, holds)
     except KeyboardInterrupt:
         progress("no longer watching; the change is written")
-        return
-    if not holds:
-        verb, what = ("apply", "erased") if patched else ("revert", "undone")
+        return True
+    if not stays:
+        what = "erased the change, or a part of it" if verb == "apply" else "undone the change"
         raise KimifixError(
-            f"a running kimi-code has {what} the change: `{config}`",
+            f"a running kimi-code has {what}: `{config}`",
             f"quit every running kimi-code, then run `kimifix {verb}` again",
         )
-
-
-def _stays(config: Path, patched: bool) -> bool:
-    deadline = time.monotonic() + WATCH_SECONDS
-    while time.monotonic() < deadline:
-        if _is_patched(config, otherwise=patched) != patched:
-            return False
-        time.sleep(_WATCH_PAUSE_SECONDS)
     return True
 
 
-def _is_patched(config: Path, *, otherwise: bool) -> bool:
-    try:
-        return bool(own_entries(parse(files.read(config).content or b"", config).data))
-    except KimifixError:
-        return otherwise  # caught in the middle of somebody's write; the next look tells
+def _stays(config: Path, holds: Callable[[dict[str, Any]], bool]) -> bool:
+    deadline = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            data = parse(files.read(config).content or b"", config).data
+        except KimifixError:
+            data = None  # caught in the middle of somebody's write; the next look tells
+        if data is not None and not holds(data):
+            return False
+        time.sleep(_WATCH_PAUSE_SECONDS)
+    return True

@@ -163,13 +163,24 @@ def unpatch(document: Document, undo: Undo | None) -> Unpatched:
         _proved(text, expected, gone),
         removed,
         restored=tuple(back.path for back in plan),
-        left=tuple(_left(document.data, undo)),
+        left=tuple(_left(document.data, undo, {back.path for back in plan})),
     )
 
 
 def same(a: Any, b: Any) -> bool:
     """Tell whether two values are the same TOML: 1, 1.0 and true differ, NaN equals NaN."""
     return _difference(a, b, ()) is None
+
+
+def stands(data: dict[str, Any], entries: Collection[KeyPath], undo: Undo) -> bool:
+    """Tell whether the ``entries`` and the moved settings of a patch are all in ``data``."""
+    there = set(entries) <= set(own_entries(data))
+    return there and all(
+        _get(data, was.path_since) is not None
+        if was.is_key
+        else _get(data, was.path_since) == was.new
+        for was in undo.moved
+    )
 
 
 def own_entries(data: dict[str, Any]) -> tuple[KeyPath, ...]:
@@ -201,10 +212,14 @@ def _returns(data: dict[str, Any], undo: Undo | None) -> Iterator[_Return]:
         managed = source_of(MANAGED) if MANAGED in providers(data) else None
         yield _Return(("default_provider",), was.old if was else managed)
     default = moved.pop(("default_model",), None)
-    if default and default.old and "default_model" not in data and _value(default.old) in foreign:
+    if default and default.old and "default_model" not in data:
         # `kimi provider remove` and the client's model refresh unset a default of ours.
         # A user who chose another one would have left another one.
-        yield _Return(("default_model",), default.old)
+        was_there = _value(default.old) in foreign
+        alias = None if was_there else _managed_counterpart(data, {})
+        if was_there or alias:
+            source = default.old if was_there else source_of(alias)
+            yield _Return(("default_model",), source)
     for was in moved.values():
         if not was.is_key and _get(data, was.path) == was.new:
             yield _Return(was.path, was.old, with_table=was.new_table)
@@ -231,8 +246,12 @@ def _return(
     return _Return(reference.path, source, reference.is_key)
 
 
-def _left(data: dict[str, Any], undo: Undo | None) -> Iterator[KeyPath]:
+def _left(
+    data: dict[str, Any], undo: Undo | None, restored: Collection[KeyPath]
+) -> Iterator[KeyPath]:
     for was in undo.moved if undo else ():
+        if was.path_since in restored:
+            continue
         now = _get(data, was.path_since)
         if was.is_key:
             if now is None and _get(data, was.path) is None:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from support.kimi_server import KEY
-from support.machine import OWN_MODEL, VERSIONS, Machine, Turn, cells, since
+from support.machine import OWN_MODEL, VERSIONS, Machine, Turn, before, cells, since
 
 ROUTES = pytest.mark.parametrize("route", ["header", "anthropic"])
 
@@ -90,7 +90,7 @@ def test_key_from_a_variable(machine: Machine, route: str) -> None:
     assert machine.config.read_bytes() == before
 
 
-@pytest.mark.parametrize("version", VERSIONS[:1])
+@pytest.mark.parametrize("version", before("2.0.1"))
 def test_key_variable_refused_for_an_old_client(machine: Machine) -> None:
     """A client that cannot read the variable is named, and nothing is written."""
     before = machine.config.read_bytes()
@@ -100,7 +100,7 @@ def test_key_variable_refused_for_an_old_client(machine: Machine) -> None:
     assert machine.config.read_bytes() == before
 
 
-@pytest.mark.parametrize("version", VERSIONS[:1])
+@pytest.mark.parametrize("version", before("0.20.2"))
 def test_login_refused_for_an_old_client(machine: Machine) -> None:
     """A client that cannot share its login is named, with both ways out, nothing is written."""
     before = machine.config.read_bytes()

@@ -24,7 +24,10 @@ from support.verbs import Agreeing, apply, revert
 from kimifix.config import files, storage
 from kimifix.errors import ChangedMeanwhileError, KimifixError
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork and flock")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="fork and flock"),
+    pytest.mark.usefixtures("no_power_cut"),
+]
 
 THEIRS = b'\n[theirs]\nvalue = "kept"\n'
 MORE = b"""

@@ -30,7 +30,10 @@ from kimifix.config.files import read
 from kimifix.config.storage import Store
 from kimifix.errors import KimifixError
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults of POSIX")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="faults of POSIX"),
+    pytest.mark.usefixtures("no_power_cut"),
+]
 
 ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO, errno.EINTR, errno.EDQUOT)
 

@@ -22,7 +22,10 @@ from support.rounds import rounds
 from support.trial import OLD, Trial, applied, switched
 from support.verbs import KEY, Agreeing, apply, revert
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork"),
+    pytest.mark.usefixtures("no_power_cut"),
+]
 
 # A config in which `apply` adds a default and a thinking setting: what only the receipt
 # can tell from settings of the user.

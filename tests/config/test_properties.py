@@ -11,6 +11,7 @@ from random import Random
 from tempfile import mkdtemp
 from typing import Any
 
+import pytest
 import tomlkit
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,8 @@ from kimifix.config.patch import Change, Patched, patch, same, unpatch
 from kimifix.config.redaction import masked
 from kimifix.config.routes import ApiKey, Login, Plan
 from kimifix.errors import ConfigError, KimifixError
+
+pytestmark = pytest.mark.usefixtures("no_power_cut")
 
 PATH = Path("config.toml")
 BASE_URL = "https://api.kimi.com/coding/v1"

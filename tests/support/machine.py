@@ -35,6 +35,11 @@ def since(oldest: str) -> list[str]:
     return [version for version in VERSIONS if _order(version) >= _order(oldest)]
 
 
+def before(first: str) -> list[str]:
+    """Return the versions to test that are older than ``first``."""
+    return [version for version in VERSIONS if version not in since(first)]
+
+
 def cells(*versions: str) -> list[Any]:
     """Return version and credential for every pair that works: a login can be shared since 0.20.2.
 
