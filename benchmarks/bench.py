@@ -468,7 +468,7 @@ def put_in(path: Path, text: str) -> None:
         path.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
 
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 440, 70, 190, 46, 56
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 840, 440, 70, 190, 46, 56
 LINE_COLOURS = ("#0b6bcb", "#1a8754", "#8250df", "#b35900", "#c62f3a", "#6b7280", "#0e7490")
 
 

@@ -58,7 +58,7 @@ def test_refused_login_is_refreshed(machine: Machine, route: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("version", VERSIONS[-1:])
+@pytest.mark.parametrize("version", since("0.20.2")[-1:])
 def test_refreshed_login_serves_both_providers(machine: Machine) -> None:
     """After a renewal through our provider and `revert` the managed one is still signed in."""
     expire(machine)
@@ -79,6 +79,7 @@ def test_key_from_a_variable(machine: Machine, route: str) -> None:
     before = machine.config.read_bytes()
     done = machine.kimifix("apply", "--yes", "--route", route, "--key-env", "CONSOLE_KEY")
     assert done.code == 0, done.err
+    assert machine.kimi("doctor", "config", machine.config).code == 0
     turn = machine.ask(CONSOLE_KEY=KEY)
     assert turn.answered, turn
     assert [request.credential for request in turn.chats] == [KEY]

@@ -6,11 +6,12 @@ import stat
 
 import pytest
 from support.kimi_server import KEY, Request
-from support.machine import VERSIONS, Machine, Turn, cells
+from support.machine import VERSIONS, Machine, Turn, cells, since
 
 CHAT, MESSAGES = "/coding/v1/chat/completions", "/coding/v1/messages"
 
 CELLS = pytest.mark.parametrize(("version", "credential"), cells())
+NEWEST = pytest.mark.parametrize("version", since("0.20.2")[-1:])
 ENDS = pytest.mark.parametrize(("version", "credential"), cells(VERSIONS[0], VERSIONS[-1]))
 
 
@@ -43,6 +44,12 @@ def identity(request: Request) -> list[tuple[str, str]]:
     return sorted(pair for pair in pairs if pair[0].startswith("x-msh-"))
 
 
+def settings(request: Request) -> dict[str, object]:
+    """Return what is asked of the model, such as thinking and length, apart from the talk."""
+    of_the_session = {"messages", "tools", "prompt_cache_key"}
+    return {name: value for name, value in request.body.items() if name not in of_the_session}
+
+
 @CELLS
 def test_header_route(machine: Machine, credential: str) -> None:
     """The real client gets an answer as `kimi_cli`, after `revert` none, from the old bytes."""
@@ -64,6 +71,7 @@ def test_header_route(machine: Machine, credential: str) -> None:
     honest = dict(identity(locked_out.chats[0]))
     assert dict(identity(request)) == honest | {"x-msh-platform": "kimi_cli"}
     assert request.header("user-agent") == locked_out.chats[0].header("user-agent")
+    assert settings(request) == settings(locked_out.chats[0])
 
     assert machine.kimifix("revert", "--yes").code == 0
     assert machine.config.read_bytes() == before
@@ -91,7 +99,7 @@ def test_anthropic_route(machine: Machine, credential: str) -> None:
     assert identity(request) == honest
 
 
-@pytest.mark.parametrize("version", VERSIONS[-1:])
+@NEWEST
 def test_login_refused_on_anthropic_route(machine: Machine) -> None:
     """A server that takes no login at `/v1/messages` leaves the user without answer, not undone."""
     machine.server.behaviour.messages_take_login = False
@@ -137,7 +145,46 @@ def test_switching_routes(machine: Machine, credential: str) -> None:
     assert machine.config.read_bytes() == before
 
 
-@pytest.mark.parametrize("version", VERSIONS[-1:])
+@ENDS
+def test_headers_of_the_user(machine: Machine, credential: str) -> None:
+    """Headers on the managed provider go out on the route, too; a platform among them does not."""
+    text = machine.config.read_text()
+    header = '[providers."managed:kimi-code".custom_headers]'
+    headers = f'{header}\nX-Team = "seven"\nx-msh-platform = "kimi_web"\n'
+    machine.config.write_text(f"{text}\n{headers}")
+    before = machine.config.read_bytes()
+    apply(machine, "header", credential)
+    turn = machine.ask()
+    assert turn.answered, turn
+    (request,) = turn.chats
+    assert request.header("x-team") == [("X-Team", "seven")]
+    assert request.header("x-msh-platform") == [("X-Msh-Platform", "kimi_cli")]
+    assert machine.kimifix("revert", "--yes").code == 0
+    assert machine.config.read_bytes() == before
+
+
+@NEWEST
+def test_other_platform(machine: Machine) -> None:
+    """`--platform` is what the client sends, to the letter."""
+    machine.server.behaviour.chat_identities = frozenset({"Other/1.0+x"})
+    assert machine.kimifix("apply", "--yes", "--platform", "Other/1.0+x").code == 0
+    turn = machine.ask()
+    assert turn.answered, turn
+    assert turn.chats[0].header("x-msh-platform") == [("X-Msh-Platform", "Other/1.0+x")]
+
+
+@ENDS
+def test_resumed_session(machine: Machine, credential: str) -> None:
+    """A session from before `apply` keeps its model, unless told in the words that `apply` says."""
+    assert_locked_out(machine.ask())
+    apply(machine, "header", credential)
+    assert_locked_out(machine.ask("--continue"))
+    turn = machine.ask("--continue", "-m", "kimifix/kimi-for-coding")
+    assert turn.answered, turn
+    assert turn.chats[0].header("x-msh-platform") == [("X-Msh-Platform", "kimi_cli")]
+
+
+@NEWEST
 def test_no_default(machine: Machine) -> None:
     """With --no-default the user chooses per run: as before, or by the name that was printed."""
     done = machine.kimifix("apply", "--yes", "--no-default")
@@ -162,7 +209,7 @@ def test_automatic_route(machine: Machine, credential: str, messages_open: bool,
     assert [(request.path, request.credential) for request in turn.chats] == [(path, sent)]
 
 
-@pytest.mark.parametrize("version", VERSIONS[-1:])
+@NEWEST
 def test_automatic_route_where_nothing_is_wrong(machine: Machine) -> None:
     """Where the server takes the client as it is, `--route auto` writes nothing."""
     machine.server.behaviour.chat_identities |= {"kimi_code_cli"}

@@ -106,7 +106,7 @@ def test_revert_during_a_model_refresh(machine: Machine) -> None:
         assert machine.data["default_model"] == MANAGED_MODEL
 
 
-@pytest.mark.parametrize("version", VERSIONS[-1:])
+@pytest.mark.parametrize("version", since("0.20.2")[-1:])
 def test_apply_beside_an_idle_client(machine: Machine) -> None:
     """A client that has nothing to write leaves the patch alone; a new one answers by it."""
     with machine.full_screen():
@@ -117,7 +117,7 @@ def test_apply_beside_an_idle_client(machine: Machine) -> None:
     assert machine.ask().answered
 
 
-@pytest.mark.parametrize("version", VERSIONS[-1:])
+@pytest.mark.parametrize("version", since("0.20.2")[-1:])
 def test_client_started_while_apply_asks(machine: Machine) -> None:
     """A client that was started while the user read the question is noticed, too."""
     machine.server.hold_models()
