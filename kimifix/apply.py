@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from kimifix.client import features
 from kimifix.config import files
-from kimifix.config.patch import own_entries
+from kimifix.config.document import own_entries
 from kimifix.config.sample import SAMPLE
 from kimifix.dialogue import Dialogue
 from kimifix.draft import Proposal, Request, draft
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 _ATTEMPTS = 5
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of it.
 
     ``proposal`` is None where no fix was needed, as `--route auto` may find; ``reason`` is
@@ -63,7 +61,7 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
             return Outcome("not-needed", place.config, None, advice, None, sandbox, reason)
         dialogue.progress(f"{reason}: {judgement.advice}")
         anthropic = judgement.recommendation == "apply-anthropic"
-        request = replace(request, route="anthropic" if anthropic else "header")
+        request = request._replace(route="anthropic" if anthropic else "header")
     outcome = partial(Outcome, config=place.config, sandbox=sandbox, reason=reason)
     agreed = None
     for _ in range(_ATTEMPTS):
@@ -113,12 +111,12 @@ def _sandboxed(real: Surroundings) -> tuple[Surroundings, Path]:
     config = files.read(real.home.config)
     content = config.content or SAMPLE.encode()
     folder = Path(tempfile.mkdtemp(prefix="kimifix-sandbox-"))
-    sandbox = replace(real.home, path=folder, source="sandbox")
+    sandbox = real.home._replace(path=folder, source="sandbox")
     sandbox.config.touch(mode=0o600)
     sandbox.config.write_bytes(content)
     version = real.version or features.NEWEST_KNOWN
-    nobody = replace(real.running, pids=())
-    return replace(real, home=sandbox, version=version, running=nobody), folder
+    nobody = real.running._replace(pids=())
+    return real._replace(home=sandbox, version=version, running=nobody), folder
 
 
 def _judge(

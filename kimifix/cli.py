@@ -176,12 +176,14 @@ def doctor_command(home: str | None, as_json: bool, probe: bool, capture: bool) 
 
 def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_json: bool) -> None:
     """Carry out one command and end the process with its exit code."""
+    import gc
     from pathlib import Path
 
     from kimifix.client.home import environment, user_home
     from kimifix.errors import KimifixError
     from kimifix.output import Printer
 
+    gc.disable()  # a process of a second leaves no garbage that matters
     env = environment()
     colour = False if env.get("NO_COLOR") else (True if env.get("FORCE_COLOR") else None)
     try:

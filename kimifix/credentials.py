@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from kimifix.client import features
 from kimifix.client.features import Version
@@ -22,8 +21,7 @@ _USE_KEY = f"use an API key of {_CONSOLE}: --credential key"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True)
-class Available:
+class Available(NamedTuple):
     """What there is to choose from.
 
     ``no_login`` says why there is no login to share, None where there is one.
@@ -41,8 +39,7 @@ class Available:
     key_variable: str | None = None
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """The credential to write, and what the user should know about it."""
 
     credential: Credential

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kimifix import checks
 from kimifix.client import home
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """All findings in the order of the checks, and what they come to in one sentence.
 
     ``matrix`` has a row for each question to the server: surface, `X-Msh-Platform`, HTTP

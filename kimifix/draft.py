@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import kimifix
 from kimifix import credentials
 from kimifix.client import features, login
 from kimifix.config import files, redaction, routes, storage
-from kimifix.config.document import MANAGED, OWN, Document, aliases_of, parse, providers, served_by
+from kimifix.config.change import Moved
+from kimifix.config.document import (
+    MANAGED,
+    OWN,
+    Document,
+    aliases_of,
+    own_entries,
+    parse,
+    providers,
+    served_by,
+)
 from kimifix.config.files import Snapshot
-from kimifix.config.patch import Moved, Patched, own_entries, patch, same, stands, unpatch
+from kimifix.config.patch import Patched, patch, same, stands, unpatch
 from kimifix.config.receipt import Receipt, digest
 from kimifix.config.routes import ApiKey, Credential, Plan, Route
 from kimifix.config.storage import Store
@@ -34,8 +43,7 @@ POLICY_NOTICE = (
 )
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """What the user asked for; ``key`` is what came by --key-stdin."""
 
     home: Path | None = None
@@ -49,8 +57,7 @@ class Request:
     sandbox: bool = False
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(NamedTuple):
     """The change as the user gets to see it before it is written; no field holds a secret."""
 
     config: Path
@@ -76,8 +83,7 @@ class Proposal:
         return (self.route, self.platform, self.credential, self.warnings, changed)
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(NamedTuple):
     """A proved change of one snapshot, ready to be written."""
 
     snapshot: Snapshot
@@ -185,7 +191,7 @@ def _without_ours(
     if receipt is None and not own_entries(document.data):
         return document, snapshot.content or b""
     undone = unpatch(document, receipt.undo if receipt else None)
-    base = replace(document, text=undone.text, data=undone.data)
+    base = document._replace(text=undone.text, data=undone.data)
     return base, base.encode(base.text)
 
 

@@ -19,7 +19,7 @@ from kimifix.secret import Secret, redact
 
 if TYPE_CHECKING:
     from kimifix import apply, doctor, draft, revert
-    from kimifix.config.patch import Moved
+    from kimifix.config.change import Moved
 
 Proposal = TypeVar("Proposal")
 
@@ -59,8 +59,9 @@ class Printer:
 
     def diff(self, diff: str) -> None:
         """Print a unified diff."""
-        for line in diff.splitlines():
-            self._echo(redact(line), colour=_DIFF_COLOURS.get(line[:1]))
+        lines = redact(diff).splitlines()
+        coloured = (click.style(line, fg=_DIFF_COLOURS.get(line[:1])) for line in lines)
+        self._echo("\n".join(coloured))
 
     def row(self, status: str, name: str, message: str, hint: str | None) -> None:
         """Print one row of a table, wrapped to the terminal's width, and its hint below."""
@@ -254,7 +255,7 @@ def print_revert(printer: Printer, outcome: revert.Outcome) -> None:
     """Print what `revert` has come to."""
     proposal = outcome.proposal
     if printer.as_json:
-        fields = {} if proposal is None else asdict(proposal)
+        fields = {} if proposal is None else proposal._asdict()
         printer.json(
             {"status": outcome.status, "config": outcome.config, "note": outcome.note} | fields
         )

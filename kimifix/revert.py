@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from kimifix.config import files, redaction, routes, storage
-from kimifix.config.document import OWN, Document, parse, providers
+from kimifix.config.document import OWN, Document, own_entries, parse, providers
 from kimifix.config.files import Snapshot
-from kimifix.config.patch import Unpatched, own_entries, unpatch
+from kimifix.config.patch import Unpatched, unpatch
 from kimifix.config.receipt import Receipt, digest
 from kimifix.config.storage import Store
 from kimifix.dialogue import Dialogue
@@ -21,8 +20,7 @@ from kimifix.surroundings import Surroundings, look_again, observe
 _ATTEMPTS = 5
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(NamedTuple):
     """What would be taken back; ``exact`` when the result is the old file, byte for byte."""
 
     config: Path
@@ -34,8 +32,7 @@ class Proposal:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of it; ``proposal`` is None, and ``note`` may say why, where nothing was ours."""
 
     status: Literal["reverted", "nothing", "dry-run", "declined"]
@@ -44,8 +41,7 @@ class Outcome:
     note: str | None = None
 
 
-@dataclass(frozen=True)
-class _Draft:
+class _Draft(NamedTuple):
     snapshot: Snapshot
     content: bytes | None
     mode: int

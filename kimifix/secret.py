@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 MASK = "***"
@@ -70,6 +71,7 @@ def redact(text: str) -> str:
     return _LOOKS_SECRET.sub(MASK, text)
 
 
+@lru_cache(maxsize=1024)
 def is_secret_name(name: str) -> bool:
     """Tell whether a key of a table holds a secret, judged by its name."""
     return _SECRET_NAME.search(name) is not None and _PUBLIC_NAME.fullmatch(name) is None
@@ -90,7 +92,7 @@ def is_secret_path(path: tuple[str, ...]) -> bool:
     """Tell whether the value at ``path`` of the config is a secret, judged by the path alone."""
     if not path:
         return False
-    if any(is_secret_name(part) for part in path[-2:]):
+    if is_secret_name(path[-1]) or (len(path) > 1 and is_secret_name(path[-2])):
         return True
     return "env" in path[:-1] or (
         "custom_headers" in path[:-1] and not is_identity_header(path[-1])

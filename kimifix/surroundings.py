@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kimifix.client import features, home, installs, processes
 from kimifix.client.features import Version
@@ -24,8 +23,7 @@ WATCH_SECONDS = 10.0
 _WATCH_PAUSE_SECONDS = 0.1
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """The client's home, the copy of the client in use, and those that run on that home.
 
     ``version`` is that of ``install``, None where there is none or it is unknown.

@@ -11,7 +11,6 @@ from kimifix.config import routes
 from kimifix.config.routes import ApiKey, KeyVariable
 from kimifix.facts import Facts
 from kimifix.findings import Finding, Status
-from kimifix.server import answers
 from kimifix.words import UPDATE, octal, span, utc
 
 _INSTALL = "npm install -g @moonshot-ai/kimi-code"
@@ -212,11 +211,7 @@ def check_environment(facts: Facts) -> Finding:
 
 def check_recent_errors(facts: Facts) -> Finding:
     """The errors that the client has logged in the last days, by what they mean."""
-    meanings = [
-        (error, answers.classify(error.status or 0, None, error.message))
-        for error in facts.log_errors
-    ]
-    if not meanings:
+    if not facts.log_errors:
         return Finding(
             "recent-errors",
             "ok",
@@ -224,6 +219,12 @@ def check_recent_errors(facts: Facts) -> Finding:
             None,
             {"errors": []},
         )
+    from kimifix.server import answers  # only a few homes have errors to tell of
+
+    meanings = [
+        (error, answers.classify(error.status or 0, None, error.message))
+        for error in facts.log_errors
+    ]
     entries = [
         {
             "time": error.time.strftime("%Y-%m-%dT%H:%M:%SZ"),

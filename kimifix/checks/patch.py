@@ -6,8 +6,14 @@ from collections.abc import Mapping
 
 from kimifix.client import features
 from kimifix.config import routes
-from kimifix.config.document import MANAGED, OWN, alias_references, providers, served_by
-from kimifix.config.patch import own_entries
+from kimifix.config.document import (
+    MANAGED,
+    OWN,
+    alias_references,
+    own_entries,
+    providers,
+    served_by,
+)
 from kimifix.config.routes import KeyVariable, Login
 from kimifix.facts import Facts
 from kimifix.findings import Finding

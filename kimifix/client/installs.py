@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kimifix.client import programs
 from kimifix.client.features import Version, parse_version
@@ -68,8 +68,7 @@ _USUAL_ON_WINDOWS = (
 )
 
 
-@dataclass(frozen=True)
-class Install:
+class Install(NamedTuple):
     """One copy of a program called `kimi`.
 
     ``path`` is what a shell would start, ``target`` the file behind its symlinks.

@@ -20,11 +20,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import nlargest
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 _MOST_SESSIONS = 400
 _MOST_FILES = 50
@@ -50,8 +50,7 @@ _CODE = re.compile(r"[a-z_]+\.[a-z_]+: ")
 _STATUS = re.compile(r"([1-5]\d\d) +(?=\S)")
 
 
-@dataclass(frozen=True)
-class LogError:
+class LogError(NamedTuple):
     """One error that the client noted, at its latest.
 
     ``status`` is the HTTP status, None where the error is not an answer of the server;

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 # What kimi-code 0.20.0 to 2.1.0 make of their process title, whatever the mode; the native
 # binary does the same (source of 2.1.0).
@@ -15,8 +15,7 @@ _ROOT_USER = 0
 _SECONDS_FOR_PROGRAM = 5
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(NamedTuple):
     """The clients that run on one home; ``checked`` is False where this system cannot tell."""
 
     pids: tuple[int, ...]

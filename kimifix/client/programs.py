@@ -13,9 +13,8 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from kimifix.client.features import parse_version
 from kimifix.client.home import Home
@@ -68,8 +67,7 @@ _ORIGIN_BY_FILE = (
 )
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """What a file called `kimi` is.
 
     ``body`` is the folder or file that holds the program itself: two files with the same

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from kimifix.config.change import KeyPath
 from kimifix.config.document import MANAGED, providers, served_by
 from kimifix.config.edit import Edit, source_of
-from kimifix.config.scan import KeyPath
 from kimifix.secret import is_secret_path, redact
 
 DUMMY = "kimifix-dummy"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +19,7 @@ _TOO_DEEP = "the config is nested too deep to be read"
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """One reading of the config.
 
     ``text`` is the decoded file without ``bom`` (the byte order mark or nothing) and
@@ -142,6 +140,12 @@ def served_by(data: dict[str, Any], provider: str) -> dict[str, dict[str, Any]]:
         for alias, model in models(data).items()
         if model.get("provider_id", model.get("provider", provider)) == provider
     }
+
+
+def own_entries(data: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """Return the paths of our provider and of every alias whose provider is ours."""
+    own = tuple(("models", alias) for alias in aliases_of(data, OWN))
+    return (("providers", OWN), *own) if OWN in providers(data) else own
 
 
 def _require_tables(data: dict[str, Any], section: str, path: Path) -> None:

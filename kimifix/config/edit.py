@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from kimifix.config.scan import KeyPath, Statement, members, newline_at, statements
+from kimifix.config.change import KeyPath
+from kimifix.config.scan import Statement, members, newline_at, statements
 from kimifix.errors import UnsupportedShapeError
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+# A string without need of an escape; the others are left to tomlkit.
+_PLAIN_STRING = re.compile(r"[ !#-\[\]-~]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(NamedTuple):
     """What stood at a path before: its TOML source, or None and whether its table is new too."""
 
     source: str | None
     new_table: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Splice:
+class _Splice(NamedTuple):
     start: int
     end: int
     text: str
@@ -271,14 +271,13 @@ def source_of(value: object) -> str:
         return "[" + ", ".join(map(source_of, value)) + "]"
     if isinstance(value, str):
         return _string_source(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    if isinstance(value, bool | int):
+        return str(value).lower()
     return _tomlkit_source(value)
 
 
-@lru_cache(maxsize=4096)
 def _string_source(value: str) -> str:
-    return _tomlkit_source(value)
+    return f'"{value}"' if _PLAIN_STRING.fullmatch(value) else _tomlkit_source(value)
 
 
 def _tomlkit_source(value: object) -> str:

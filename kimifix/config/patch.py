@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from math import isnan
-from typing import Any
+from typing import Any, NamedTuple
 
+from kimifix.config.change import Change, KeyPath, Moved, Undo
 from kimifix.config.document import (
     MANAGED,
     OWN,
@@ -22,59 +22,15 @@ from kimifix.config.document import (
     aliases_of,
     load,
     models,
+    own_entries,
     providers,
     served_by,
 )
 from kimifix.config.edit import Edit, dotted, key_source, source_of
-from kimifix.config.scan import KeyPath
 from kimifix.errors import UnsupportedShapeError
 
 
-@dataclass(frozen=True)
-class Change:
-    """What shall be different in the data afterwards.
-
-    ``tables`` are new tables by path; ``values`` single values to set by path, whether
-    they exist or not; ``keys`` maps the path of an existing value to the new name of
-    its last part.
-    """
-
-    tables: Mapping[KeyPath, Mapping[str, Any]] = field(default_factory=dict)
-    values: Mapping[KeyPath, str | bool] = field(default_factory=dict)
-    keys: Mapping[KeyPath, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Moved:
-    """One value or key outside our own tables that ``patch`` has changed.
-
-    ``path`` is where it stood before. ``old`` is the TOML source that was replaced
-    (None: there was nothing, and ``new_table`` tells whether its table is new too);
-    ``new`` is the value, or the key when ``is_key``, that stands there since.
-    """
-
-    path: KeyPath
-    old: str | None
-    new: str | bool
-    is_key: bool = False
-    new_table: bool = False
-
-    @property
-    def path_since(self) -> KeyPath:
-        """Where it stands after ``patch``."""
-        return (*self.path[:-1], str(self.new)) if self.is_key else self.path
-
-
-@dataclass(frozen=True)
-class Undo:
-    """All that ``unpatch`` cannot see in the text itself."""
-
-    moved: tuple[Moved, ...] = ()
-    newline_added: bool = False
-
-
-@dataclass(frozen=True)
-class Patched:
+class Patched(NamedTuple):
     """The text after ``patch``, its data, and the way back."""
 
     text: str
@@ -82,8 +38,7 @@ class Patched:
     undo: Undo
 
 
-@dataclass(frozen=True)
-class Unpatched:
+class Unpatched(NamedTuple):
     """The text after ``unpatch`` and what was done, by path.
 
     ``removed`` are our entries, ``restored`` the settings put back or taken out again,
@@ -118,6 +73,7 @@ def patch(document: Document, change: Change) -> Patched:
         _at(expected, path[:-1])[path[-1]] = _copy(table)
     completed = edit.completes_last_line
     text = edit.result()
+    del edit  # a large config takes much of it, and the proof takes as much again
     return Patched(text, _proved(text, expected), Undo(tuple(moved), completed))
 
 
@@ -156,6 +112,7 @@ def unpatch(document: Document, undo: Undo | None) -> Unpatched:
     edit.remove(gone, headers)
     cut = edit.cuts_last_line
     text = edit.result()
+    del edit
     if undo and undo.newline_added and cut:
         text = text.removesuffix("\n").removesuffix("\r")
     return Unpatched(
@@ -183,14 +140,7 @@ def stands(data: dict[str, Any], entries: Collection[KeyPath], undo: Undo) -> bo
     )
 
 
-def own_entries(data: dict[str, Any]) -> tuple[KeyPath, ...]:
-    """Return the paths of our provider and of every alias whose provider is ours."""
-    own = tuple(("models", alias) for alias in aliases_of(data, OWN))
-    return (("providers", OWN), *own) if OWN in providers(data) else own
-
-
-@dataclass(frozen=True)
-class _Return:
+class _Return(NamedTuple):
     """One setting to put back: the TOML source for ``path``, None to take it out again."""
 
     path: KeyPath

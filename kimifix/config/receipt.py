@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
-from kimifix.config.patch import Moved, Undo
+from kimifix.config.change import Moved, Undo
 
 _FORMAT = 1
 

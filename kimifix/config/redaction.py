@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
+from kimifix.config.change import KeyPath
 from kimifix.config.document import load
-from kimifix.config.scan import KeyPath, Statement, elements, members, statements
+from kimifix.config.scan import Statement, elements, members, statements
 from kimifix.secret import MASK, is_secret_path, redact
 
 
@@ -38,7 +39,12 @@ def masked(text: str) -> str:
 
 def _secret_values(text: str) -> Iterator[tuple[int, int]]:
     for statement in statements(text):
-        yield from _within(text, statement)
+        if statement.value is None:
+            continue
+        source = text[slice(*statement.value)]
+        # Without a table or an escape inside, the place alone decides: nearly always.
+        if "{" in source or "\\" in source or is_secret_path(statement.path):
+            yield from _within(text, statement)
 
 
 def _within(text: str, statement: Statement) -> Iterator[tuple[int, int]]:

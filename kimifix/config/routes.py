@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from kimifix.config.change import Change, KeyPath
 from kimifix.config.document import (
     MANAGED,
     OWN,
@@ -15,8 +16,6 @@ from kimifix.config.document import (
     providers,
     served_by,
 )
-from kimifix.config.patch import Change
-from kimifix.config.scan import KeyPath
 from kimifix.errors import KimifixError
 from kimifix.secret import is_identity_header
 
@@ -135,8 +134,7 @@ def route_of(data: dict[str, Any]) -> Route | None:
     return "anthropic" if by_protocol and not platform_of(provider) else "header"
 
 
-@dataclass(frozen=True)
-class Drift:
+class Drift(NamedTuple):
     """How our entries differ from what `apply` would write now; all empty when they do not.
 
     ``missing`` and ``outdated`` are aliases of ours; ``provider`` tells whether the own
@@ -200,8 +198,7 @@ def platform_of(provider: Mapping[str, Any]) -> str | None:
     return value if isinstance(value, str) else None
 
 
-@dataclass(frozen=True)
-class _Twins:
+class _Twins(NamedTuple):
     """Our aliases, and which managed alias each of them stands in for."""
 
     entries: dict[str, dict[str, Any]]

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
-KeyPath = tuple[str, ...]
+from kimifix.config.change import KeyPath
 
 _STRING = (
     r'"""(?:[^"\\]|\\[\s\S]|"{1,2}(?!"))*+"{3,5}'
@@ -25,14 +25,19 @@ _STRING = (
 _BLANK = re.compile(r"(?:[ \t]*+(?:#[^\n]*+)?\r?\n)*+[ \t]*+(?:#[^\n]*+\Z)?+")
 _KEY_PART = re.compile(r"""[ \t]*+([A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+""")
 _REST_OF_LINE = re.compile(r"[^\n]*+(?:\n|\Z)")
+# A whole line of the kind of which a config is full: a bare key, and a string without
+# escapes or another value without brackets.
+_EASY_LINE = re.compile(
+    r"([A-Za-z0-9_-]++)[ \t]*+=[ \t]*+"
+    r"(\"[^\"\\\n]*+\"(?!\")|[A-Za-z0-9+-][^\s#]*+)[ \t]*+(?:#[^\n]*+)?+(?:\r?\n|\Z)"
+)
 _STRING_VALUE = re.compile(_STRING)
 _SCALAR = re.compile(r"[^,\]}#\r\n]*+")
 _NESTED = re.compile(rf"(?:{_STRING})|#[^\n]*+|([\[{{])|([\]}}])|[^\"'#\[\]{{}}]++")
 _SPACE = re.compile(r"[ \t\r\n]*+(?:#[^\n]*+\n[ \t\r\n]*+)*+")
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """A table header or a `key = value`, somewhere in the text.
 
     ``path`` leads from the root to what it defines; ``start`` and ``end`` bound its
@@ -70,6 +75,10 @@ def statements(text: str) -> Iterator[Statement]:
             end = _line_end(text, key[1])
             header = path
             yield Statement(path, start, end, key, None, array=array)
+        elif easy := _EASY_LINE.match(text, position):
+            end = easy.end()
+            path = (*header, easy[1])
+            yield Statement(path, start, end, easy.span(1), easy.span(2), len(header))
         else:
             path, key, after = _key(text, position)
             value = _value(text, after + 1)
@@ -108,7 +117,7 @@ def elements(text: str, statement: Statement) -> list[Statement]:
     position = _past_space(text, statement.value[0] + 1)
     while text[position] != "]":
         value = _value(text, position)
-        found.append(replace(statement, start=value[0], end=value[1], value=value))
+        found.append(statement._replace(start=value[0], end=value[1], value=value))
         position = _past_space(text, value[1])
         if text[position] == ",":
             position = _past_space(text, position + 1)

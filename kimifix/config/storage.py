@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kimifix.config.document import parse
+from kimifix.config.document import own_entries, parse
 from kimifix.config.files import (
     PRIVATE_FILE,
     Snapshot,
@@ -30,7 +30,6 @@ from kimifix.config.files import (
     write_hint,
     write_new,
 )
-from kimifix.config.patch import own_entries
 from kimifix.config.receipt import Receipt, digest
 from kimifix.errors import ChangedMeanwhileError, KimifixError
 

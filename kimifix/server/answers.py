@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Surface = Literal["openai", "anthropic"]
 Verdict = Literal[
@@ -45,8 +45,7 @@ SUPPORT = "the vendor's support"
 CONSOLE = "the Kimi Code console (https://www.kimi.com/code/console)"
 
 
-@dataclass(frozen=True)
-class Meaning:
+class Meaning(NamedTuple):
     """A verdict, what it says in words, and what to do: phrases without a full stop."""
 
     verdict: Verdict
@@ -54,8 +53,7 @@ class Meaning:
     advice: str
 
 
-@dataclass(frozen=True)
-class Probe:
+class Probe(NamedTuple):
     """What to ask: on which surface, as whom.
 
     ``platform`` is the `X-Msh-Platform` to send, None for a request without any X-Msh
@@ -102,8 +100,7 @@ class Answer:
         return ", ".join(part for part in parts if part) or "no answer"
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     """One row of the catalogue: any of ``texts`` in the message, or any of ``types``."""
 
     statuses: Container[int]

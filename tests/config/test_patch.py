@@ -10,18 +10,9 @@ from typing import Any
 import pytest
 
 from kimifix.config import routes
-from kimifix.config.document import Document, parse
-from kimifix.config.patch import (
-    Change,
-    Moved,
-    Patched,
-    Undo,
-    Unpatched,
-    own_entries,
-    patch,
-    same,
-    unpatch,
-)
+from kimifix.config.change import Change, Moved, Undo
+from kimifix.config.document import Document, own_entries, parse
+from kimifix.config.patch import Patched, Unpatched, patch, same, unpatch
 from kimifix.config.routes import ApiKey, Login, Plan
 from kimifix.config.sample import SAMPLE
 from kimifix.errors import UnsupportedShapeError
@@ -426,15 +417,25 @@ def test_a_default_that_the_client_took_out_comes_back() -> None:
     assert back.restored == (("default_model",),)
 
 
-def test_a_default_that_was_taken_out_with_its_model_stays_out() -> None:
-    """There is nothing to lead it back to."""
+def test_a_default_that_was_taken_out_with_its_model_leads_to_another() -> None:
+    """Where the client has dropped model and default, one of its models is the default again."""
     result = patched(SET + MANAGED)
     text = result.text.replace('default_model = "kimifix/k3"\n', "").replace(
         '[models."kimi-code/k3"]', '[models."kimi-code/k4"]'
     )
     back = unpatched(text, result.undo)
+    assert back.data["default_model"] == "kimi-code/k4"
+
+
+def test_a_default_that_was_taken_out_with_all_models_stays_out() -> None:
+    """There is nothing to lead it back to."""
+    result = patched(SET + MANAGED)
+    text = result.text.replace('default_model = "kimifix/k3"\n', "").replace(
+        '[models."kimi-code/k3"]\nprovider = "managed:kimi-code"', "[models.x]\nprovider = 'gone'"
+    )
+    assert "'gone'" in text
+    back = unpatched(text, result.undo)
     assert "default_model" not in back.data
-    assert back.left == (("default_model",),)
 
 
 def test_a_default_whose_old_model_is_gone_goes_to_another_managed_one() -> None:

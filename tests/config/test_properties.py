@@ -21,8 +21,9 @@ from support.surface import Data, configs, names, scalars, written
 from support.verbs import KEY, apply, revert
 
 from kimifix.config import routes
+from kimifix.config.change import Change
 from kimifix.config.document import Document, parse
-from kimifix.config.patch import Change, Patched, patch, same, unpatch
+from kimifix.config.patch import Patched, patch, same, unpatch
 from kimifix.config.redaction import masked
 from kimifix.config.routes import ApiKey, Login, Plan
 from kimifix.errors import ConfigError, KimifixError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -17,8 +18,8 @@ import pytest
 from support.nobody import as_nobody, give_to_nobody, open_folder
 
 from kimifix.config import storage
+from kimifix.config.change import Moved, Undo
 from kimifix.config.files import Snapshot, read
-from kimifix.config.patch import Moved, Undo
 from kimifix.config.receipt import Receipt, digest
 from kimifix.config.storage import BACKUPS_KEPT, Store
 from kimifix.errors import ChangedMeanwhileError, ConfigError, KimifixError
@@ -485,6 +486,31 @@ def test_a_state_folder_that_exists_is_used(config: Path, store: Store) -> None:
     assert mode_of(store.root) == 0o755
     assert mode_of(store.folder) == 0o700
     assert (store.root / "README.txt").read_text() == "mine"
+
+
+def test_folders_are_made_all_the_way_down(tmp_path: Path, config: Path) -> None:
+    """A new user has not even `~/.local`."""
+    store = Store(tmp_path / "local" / "state" / "kimifix", config)
+    assert store.receipt(commit(store, config).after) is not None
+
+
+def test_what_an_earlier_version_has_left_is_found(tmp_path: Path, config: Path) -> None:
+    """The names and the format of the state are for ever, or `format` changes."""
+    name = hashlib.sha256(os.fsencode(config)).hexdigest()[:16]
+    folder = tmp_path / "state" / name
+    (folder / "backups").mkdir(parents=True)
+    (folder / "backups" / f"000007-20260101T000000Z-{digest(OLD)[:16]}.toml").write_bytes(OLD)
+    (folder / "receipt.json").write_text(
+        """{"format": 1, "config": "config.toml", "time": "2026-11-22T00:00:00Z",
+        "kimifix": "1", "client": null, "route": "header", "credential": "login",
+        "before": "%s", "after": "%s", "mode_before": null, "undo": {"moved": [{"path":
+        ["default_model"], "old": "\\"a\\"", "new": "b", "is_key": false, "new_table": false}],
+        "newline_added": true}}"""
+        % (digest(OLD), digest(NEW))
+    )
+    store = Store(tmp_path / "state", config)
+    assert store.receipt(digest(NEW)) == receipt_for(OLD, NEW)
+    assert store.backup(digest(OLD)) == OLD
 
 
 def test_stores_of_two_configs_keep_apart(tmp_path: Path, config: Path) -> None:
