@@ -37,7 +37,7 @@ from kimifix.findings import Finding, Status
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(kimifix.__file__).parent
 NAMES = ("README.md", "README.zh-CN.md")
-MOST_LINES = 160
+MOST_LINES = 180
 
 # What the system, npm and other programs set and read; nobody sets it for kimifix.
 OF_THE_SYSTEM = {

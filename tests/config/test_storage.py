@@ -501,12 +501,32 @@ def test_what_an_earlier_version_has_left_is_found(tmp_path: Path, config: Path)
     (folder / "backups").mkdir(parents=True)
     (folder / "backups" / f"000007-20260101T000000Z-{digest(OLD)[:16]}.toml").write_bytes(OLD)
     (folder / "receipt.json").write_text(
-        """{"format": 1, "config": "config.toml", "time": "2026-11-22T00:00:00Z",
-        "kimifix": "1", "client": null, "route": "header", "credential": "login",
-        "before": "%s", "after": "%s", "mode_before": null, "undo": {"moved": [{"path":
-        ["default_model"], "old": "\\"a\\"", "new": "b", "is_key": false, "new_table": false}],
-        "newline_added": true}}"""
-        % (digest(OLD), digest(NEW))
+        json.dumps(
+            {
+                "format": 1,
+                "config": "config.toml",
+                "time": "2026-11-22T00:00:00Z",
+                "kimifix": "1",
+                "client": None,
+                "route": "header",
+                "credential": "login",
+                "before": digest(OLD),
+                "after": digest(NEW),
+                "mode_before": None,
+                "undo": {
+                    "moved": [
+                        {
+                            "path": ["default_model"],
+                            "old": '"a"',
+                            "new": "b",
+                            "is_key": False,
+                            "new_table": False,
+                        }
+                    ],
+                    "newline_added": True,
+                },
+            }
+        )
     )
     store = Store(tmp_path / "state", config)
     assert store.receipt(digest(NEW)) == receipt_for(OLD, NEW)
