@@ -82,7 +82,7 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
             last = error
             continue
         watched = look_again(surroundings, change.stands, dialogue.progress, "apply")
-        steps = _next_steps(change.patched.data, watched)
+        steps = [] if sandbox else _next_steps(change.patched.data, watched)
         return outcome(
             "applied", proposal=proposal, next_steps=tuple(steps), backup=change.backup_path
         )
