@@ -22,6 +22,8 @@ from support.rounds import rounds
 from support.trial import OLD, Trial, applied, switched
 from support.verbs import KEY, Agreeing, apply, revert
 
+from kimifix.config.files import read
+
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork"),
     pytest.mark.usefixtures("no_power_cut"),
@@ -62,6 +64,11 @@ def kills(
         if not killed_at(number, fault, partial(VERBS[verb], trial.home, None)):
             break
         assert trial.content in (before, after), number
+        sha256 = read(trial.config).sha256
+        receipt = trial.store.receipt(sha256)
+        assert (receipt.after if receipt else None) == (
+            sha256 if trial.content != content else None
+        )
         outcomes["old" if trial.content == before else "new"] += 1
         afterwards(trial)
     print(f"{outcomes.total()} kills survived: {dict(outcomes)}")

@@ -59,7 +59,7 @@ def _order(version: str) -> tuple[int, ...]:
 
 
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-    """Wait until ``holds`` returns something true; a config that is being replaced is no error."""
+    """Wait until ``holds`` returns something true."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"did not come about: {what}"
