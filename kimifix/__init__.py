@@ -7,8 +7,10 @@ The way of the data, one way, is also the way of the imports:
              client/capture      server/answers
 
 ``cli`` turns options into one call of a verb. The verbs ``apply``, ``revert`` and
-``doctor`` each tell the story of one command from top to bottom and are the only
-modules that join the three floors:
+``doctor`` each tell the story of one command from top to bottom. They and their helpers
+are the only modules that join the three floors: ``surroundings``, ``credentials`` and
+``draft`` lead to what `apply` writes; ``facts``, ``checks/``, ``probing`` and ``capturing``
+to what `doctor` says.
 
 - ``client/`` knows kimi-code on this machine: home, installs, login, logs.
 - ``server/`` knows the Kimi API: what to ask and what an answer means.
