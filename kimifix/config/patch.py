@@ -95,7 +95,7 @@ def unpatch(document: Document, undo: Undo | None) -> Unpatched:
     plan = list(_returns(document.data, undo))
     for back in plan:
         table, name = _at(expected, back.path[:-1]), back.path[-1]
-        if back.source is None:
+        if back.source is None or (back.is_key and _key(back.source) in table):
             del table[name]
             gone.add(back.path)
             if back.with_table and not table:
@@ -166,7 +166,7 @@ def _returns(data: dict[str, Any], undo: Undo | None) -> Iterator[_Return]:
         # `kimi provider remove` and the client's model refresh unset a default of ours.
         # A user who chose another one would have left another one.
         was_there = _value(default.old) in foreign
-        alias = None if was_there else _managed_counterpart(data, {})
+        alias = None if was_there else _managed_counterpart(data, str(default.new), {})
         if was_there or alias:
             source = default.old if was_there else source_of(alias)
             yield _Return(("default_model",), source)
@@ -188,11 +188,9 @@ def _return(
             return _Return(reference.path, None, with_table=was.new_table)
         if (_key(was.old) if was.is_key else _value(was.old)) in foreign:
             source = was.old
-    alias = _managed_counterpart(data, own.get(reference.alias, {}))
+    alias = _managed_counterpart(data, reference.alias, own.get(reference.alias, {}))
     if source is None and alias is not None:
         source = key_source(alias) if reference.is_key else source_of(alias)
-    if reference.is_key and source and _key(source) in _at(data, reference.path[:-1]):
-        source = None
     return _Return(reference.path, source, reference.is_key)
 
 
@@ -214,12 +212,18 @@ def _is_own(alias: str, own: Collection[str]) -> bool:
     return alias in own or alias.startswith(f"{OWN}/")
 
 
-def _managed_counterpart(data: dict[str, Any], twin: Mapping[str, Any]) -> str | None:
-    """Return the managed alias of the model that ``twin`` serves, or else the first one."""
+def _managed_counterpart(data: dict[str, Any], alias: str, twin: Mapping[str, Any]) -> str | None:
+    """Return the managed alias that ``alias`` of ours stands in for.
+
+    That is the one it is named after, else the first of the same model, else the first one.
+    """
     if data.get("default_provider") == OWN and MANAGED in providers(data):
         data = {**data, "default_provider": MANAGED}  # as it will be again
     managed = served_by(data, MANAGED)
-    same = (alias for alias, model in managed.items() if model.get("model") == twin.get("model"))
+    named = alias.removeprefix(f"{OWN}/")
+    if named in managed:
+        return named
+    same = (name for name, model in managed.items() if model.get("model") == twin.get("model"))
     return next(same, next(iter(managed), None))
 
 

@@ -602,6 +602,20 @@ model = "k3"
     assert (back.text, back.left) == (text, ())
 
 
+def test_two_aliases_of_one_model_are_led_back_each_to_its_own() -> None:
+    """Their names tell; where they do not, two keys that become one are one."""
+    pool = 'secondary_model.models = {"kimi-code/k3" = "a", mine = "b"}\n'
+    more = '[models.mine]\nprovider = "managed:kimi-code"\nmodel = "k3"\n'
+    text = pool + SET + MANAGED + more
+    result = patched(text)
+    assert result.data["secondary_model"]["models"] == {"kimifix/k3": "a", "kimifix/mine": "b"}
+    assert unpatched(result.text).data == document(text).data
+    renamed = result.text.replace("[models.mine]", "[models.other]")
+    for undo in (None, result.undo):
+        back = unpatched(renamed, undo)
+        assert back.data["secondary_model"]["models"] == {"kimi-code/k3": "a"}
+
+
 def test_a_pool_that_would_be_empty_without_ours_may_go() -> None:
     """A dotted table goes with its only key: that is no reason to refuse."""
     result = patched(SET + MANAGED)
