@@ -91,7 +91,11 @@ def _verdict(findings: list[Finding]) -> tuple[str, str | None]:
     """Return what the findings come to without asking the server, and the next command."""
     error = next((finding for finding in findings if finding.status == "error"), None)
     if error is not None:
-        return f"kimi-code cannot work like this: {error.check}: {error.message}", None
+        remedy = f"; {error.hint}" if error.hint else ""
+        return f"kimi-code cannot work like this: {error.check}: {error.message}{remedy}", None
+    login = next(finding for finding in findings if finding.check == "login")
+    if login.status == "warning":
+        return f"kimi-code is not signed in: {login.message}", "kimi login"
     patch = next(finding for finding in findings if finding.check == "patch")
     state = patch.data.get("state")
     if state == "complete":

@@ -655,6 +655,17 @@ def test_what_names_an_alias_that_somebody_took_over_stays() -> None:
     assert back.data["models"]["kimifix/k3"]["provider"] == "x"
 
 
+def test_an_emptied_default_stays_and_one_taken_out_comes_back_as_it_was_spelled() -> None:
+    """The client takes a default out; who leaves it empty is the user."""
+    text = (SET + MANAGED).replace('"kimi-code/k3"\n', "'kimi-code/k3'\n", 1)
+    result = patched(text)
+    line = 'default_model = "kimifix/k3"\n'
+    emptied = result.text.replace(line, 'default_model = ""\n')
+    assert unpatched(emptied, result.undo).data["default_model"] == ""
+    back = unpatched(result.text.replace(line, ""), result.undo)
+    assert "default_model = 'kimi-code/k3'\n" in back.text
+
+
 def test_unpatching_twice_is_unpatching_once() -> None:
     """Nothing of ours is left to take out, with or without what `patch` remembers."""
     result = patched(SAMPLE)
