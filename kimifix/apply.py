@@ -68,6 +68,8 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
         change = draft(request, surroundings, env, ask_key)
         proposal = change.proposal
         if change.is_empty:
+            if not request.dry_run:
+                change.store.settle(change.snapshot)
             return outcome("unchanged", proposal=proposal)
         if agreed is None or agreed.wording != proposal.wording:
             dialogue.propose(proposal)

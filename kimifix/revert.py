@@ -69,6 +69,9 @@ def revert(
     for _ in range(_ATTEMPTS):
         draft = _draft(surroundings)
         if isinstance(draft, str) or draft is None:
+            if not dry_run:  # a kill may have left a temporary file, and a key in it
+                snapshot = files.read(config)
+                Store(storage.state_root(), snapshot.real).settle(snapshot)
             return Outcome("nothing", config, note=draft)
         proposal = draft.proposal
         if agreed is None or agreed.removed != proposal.removed:
