@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kimifix.client import features, identity
-from kimifix.client.home import DEFAULT_BASE_URL
 from kimifix.config import routes
 from kimifix.config.document import MANAGED, OWN, models, served_by
 from kimifix.config.routes import BUILT_IN_MODELS
@@ -137,7 +136,7 @@ def _base_url(facts: Facts) -> str:
         # An own provider of type anthropic has the base without the version.
         is_bare = base.rstrip("/").endswith("/coding")
         return f"{base.rstrip('/')}/v1" if is_bare else base
-    return facts.home.region_base_url or DEFAULT_BASE_URL
+    return facts.home.region_base_url
 
 
 def _custom_headers(facts: Facts) -> dict[str, str]:

@@ -144,14 +144,9 @@ def _content(
 
 
 def _mode(snapshot: Snapshot, receipt: Receipt | None) -> int:
-    narrowed = receipt is not None and receipt.mode_before is not None
-    if (
-        narrowed
-        and receipt
-        and receipt.mode_before
-        and snapshot.mode == receipt.mode_before & ~0o077
-    ):
-        return receipt.mode_before
+    before = receipt.mode_before if receipt else None
+    if before is not None and snapshot.mode == before & ~0o077:
+        return before
     return snapshot.mode
 
 
