@@ -11,7 +11,7 @@ from kimifix.client import features
 from kimifix.config import files
 from kimifix.config.document import own_entries
 from kimifix.config.sample import SAMPLE
-from kimifix.dialogue import Dialogue
+from kimifix.consent import Dialogue
 from kimifix.draft import Proposal, Request, draft
 from kimifix.errors import ChangedMeanwhileError, KimifixError
 from kimifix.secret import Secret
@@ -129,14 +129,14 @@ def _judge(
     dialogue: Dialogue[Proposal],
 ) -> Judgement:
     """Ask the server which route it accepts; raises ``KimifixError`` where none would help."""
-    from kimifix import probing
-    from kimifix.facts import Facts
+    from kimifix import ask as probing
+    from kimifix.machine import Machine
 
     key = request.key
     if key is None and request.credential == "key":
         key = Secret(env["KIMIFIX_API_KEY"]) if env.get("KIMIFIX_API_KEY") else ask_key()
-    facts = Facts(surroundings.home, env)
-    judgement = probing.probe(facts, dialogue.progress, key).judgement
+    machine = Machine(surroundings.home, env)
+    judgement = probing.probe(machine, dialogue.progress, key).judgement
     if judgement.recommendation in ("none", "update"):
         raise KimifixError(judgement.sentence, judgement.advice)
     return judgement

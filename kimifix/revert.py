@@ -12,7 +12,7 @@ from kimifix.config.files import Snapshot
 from kimifix.config.patch import Unpatched, unpatch
 from kimifix.config.receipt import Receipt, digest
 from kimifix.config.storage import Store
-from kimifix.dialogue import Dialogue
+from kimifix.consent import Dialogue
 from kimifix.errors import ChangedMeanwhileError, ConfigError
 from kimifix.secret import register, secrets_in
 from kimifix.surroundings import Surroundings, look_again, observe

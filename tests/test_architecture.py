@@ -141,7 +141,7 @@ def network_is_loaded_lazily(modules: Modules) -> Iterator[str]:
     networked = {f.importer for f in eager if _within(f.target, NETWORK)}
     while more := {f.importer for f in eager if f.target in networked} - networked:
         networked |= more
-    always_there = ("kimifix.cli", "kimifix.output", "kimifix.checks", *VERBS)
+    always_there = ("kimifix.cli", "kimifix.output", "kimifix.doctor.checks", *VERBS)
     yield from (f"{name} brings in network code" for name in sorted(networked & {*always_there}))
 
 
@@ -239,13 +239,13 @@ RULES: dict[Rule, Modules] = {
         "kimifix.doctor": "from kimifix.server import ask",
     },
     imports_make_no_circle: {
-        "kimifix.facts": "def f():\n    import kimifix.checks",
-        "kimifix.checks": "import kimifix.facts",
+        "kimifix.machine": "def f():\n    import kimifix.doctor.checks",
+        "kimifix.doctor.checks": "import kimifix.machine",
     },
     imports_can_be_read: {"kimifix.doctor": "import importlib\nimportlib.import_module('click')"},
     environment_has_one_reader: {"kimifix.apply": "import os\nos.environ['HOME']"},
     output_has_one_printer: {"kimifix.apply": "print('applied')"},
-    modules_can_be_read_at_a_sitting: {"kimifix.checks": "\n" * (LONGEST_MODULE_LINES + 1)},
+    modules_can_be_read_at_a_sitting: {"kimifix.doctor.checks": "\n" * (LONGEST_MODULE_LINES + 1)},
 }
 
 

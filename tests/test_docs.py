@@ -32,7 +32,7 @@ from support.configs import install_client, sign_in, write_config
 
 import kimifix
 from kimifix.cli import main
-from kimifix.findings import Finding, Status
+from kimifix.doctor.finding import Finding, Status
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(kimifix.__file__).parent

@@ -1,165 +1,436 @@
-"""What the real client sends, as the capture finds out; nobody else is asked."""
+"""Starting a client on loopback; `fake_client.py` stands in for it, as a process."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import signal
 import subprocess
+import sys
 import tempfile
+import textwrap
+import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.clients import client
-from support.machine import Machine
 
-from kimifix.client.capture import _GUARD, Captured, capture
+from kimifix.client.capture import Captured, capture
 from kimifix.config.decoy import decoy
 
-VERSIONS = pytest.mark.parametrize("version", ["0.38.0", "2.1.0"])
-BOTH = {
-    "managed:kimi-code": "kimi-code/kimi-for-coding",
-    "kimifix": "kimifix/kimi-for-coding",
-}
+if sys.platform == "win32":
+    pytest.skip("the stand-in is a script with a shebang", allow_module_level=True)
+
+CONFIG = """
+default_model = "kimi-code/k"
+
+[providers."managed:kimi-code"]
+type = "kimi"
+base_url = "https://api.kimi.com/coding/v1"
+oauth = { storage = "file", key = "oauth/kimi-code" }
+
+[providers.kimifix]
+type = "kimi"
+base_url = "https://api.kimi.com/coding/v1"
+api_key = "sk-kimi-real-secret"
+custom_headers = { X-Msh-Platform = "kimi_cli", X-Gate = "gate-real-secret" }
+
+[providers.shared]
+type = "kimi"
+base_url = "https://api.kimi.com/coding/v1"
+oauth = { storage = "file", key = "oauth/another-slot" }
+
+[providers.other]
+type = "anthropic"
+base_url = "https://api.kimi.com/coding"
+api_key_env = "MY_REAL_KEY"
+
+[models."kimi-code/k"]
+provider = "managed:kimi-code"
+model = "k"
+
+[models."kimifix/k"]
+provider = "kimifix"
+model = "k"
+
+[models."other/k"]
+provider = "other"
+model = "k"
+"""
+DATA = tomllib.loads(CONFIG)
+OWN = {"kimifix": "kimifix/k"}
+
+# Longer than a test may take, and as long as it may take where the limit is the point.
+NO_HURRY = 60.0
+SHORT = 1.5
 
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only folder for temporary files."""
+    """The only folder for temporary files; a test can see what is left in it."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
     return folder
 
 
-def captured(machine: Machine, **env: str) -> dict[str, Captured]:
-    """Return what the client of ``machine`` sends with its config, by provider."""
-    data = tomllib.loads(machine.config.read_text())
-    found = capture(
-        machine.client.programs / "kimi",
-        lambda url: decoy(data, url),
-        {provider: alias for provider, alias in BOTH.items() if provider in data["providers"]},
-        env=machine.env | env,
-        seconds=60,
+@pytest.fixture
+def client(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that lays out the stand-in with a behaviour and gives its program."""
+
+    def lay_out(**behaviour: Any) -> Path:
+        folder = tmp_path / "programs"
+        folder.mkdir()
+        (folder / "behaviour.json").write_text(json.dumps(behaviour))
+        source = (Path(__file__).parent / "fake_client.py").read_text()
+        program = folder / "kimi"
+        program.write_text(f"#!{sys.executable}\n{source}")
+        program.chmod(0o755)
+        return program
+
+    return lay_out
+
+
+def run(
+    program: Path,
+    providers: dict[str, str] | None = None,
+    *,
+    seconds: float = NO_HURRY,
+    env: dict[str, str] | None = None,
+) -> list[Captured]:
+    """Capture with a decoy of ``CONFIG``."""
+    return capture(
+        program,
+        lambda url: decoy(DATA, url),
+        providers or OWN,
+        env=env or {},
+        seconds=seconds,
         progress=lambda _: None,
     )
-    return {one.provider: one for one in found}
 
 
-def files(home: Path) -> dict[Path, bytes]:
-    """Return every file of the home."""
-    return {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+def is_gone(pid: int) -> bool:
+    """Tell whether the process has ended, waiting a little for it to be swept up."""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return True
+            state = ""
+        if state == "Z":
+            return True
+        time.sleep(0.1)
+    return False
 
 
-@VERSIONS
-def test_the_header_route_is_told_from_the_managed_provider(
-    machine: Machine, version: str, temporary: Path
+def test_what_is_sent_is_told_as_it_was_on_the_wire(
+    client: Callable[..., Path], temporary: Path
 ) -> None:
-    """Managed says `kimi_code_cli`, ours `kimi_cli`; the rest of the identity is the same."""
-    assert machine.kimifix("apply", "--yes", "--credential", "login").code == 0
-    before = files(machine.home)
-    machine.server.reset()
-    found = captured(machine)
-    managed, own = found["managed:kimi-code"], found["kimifix"]
-    assert managed.problem is None
-    assert own.problem is None
-    assert managed.spelled("x-msh-platform") == (("X-Msh-Platform", "kimi_code_cli"),)
-    assert own.spelled("x-msh-platform") == (("X-Msh-Platform", "kimi_cli"),)
-    assert managed.path == own.path == "/coding/v1/chat/completions"
-    agent = (("User-Agent", f"kimi-code-cli/{version}"),)
-    assert managed.spelled("user-agent") == own.spelled("user-agent") == agent
-    assert managed.credential == own.credential == "authorization"
-    assert managed.refused == own.refused == ()
-    assert machine.server.requests == []
-    assert machine.server.strangers == []
-    assert files(machine.home) == before
+    """Method, path, the identity in its spelling, and the header of the credential."""
+    (seen,) = run(client())
+    assert seen == Captured(
+        "kimifix",
+        "kimifix/k",
+        "POST",
+        "/coding/v1/chat/completions",
+        (("user-agent", "fake/1"), ("X-Msh-Platform", "kimi_cli")),
+        "authorization",
+    )
     assert not list(temporary.iterdir())
 
 
-@VERSIONS
-def test_the_anthropic_route_is_honest(machine: Machine, version: str, temporary: Path) -> None:
-    """Ours goes to `/messages` there, as `kimi_code_cli`, by another credential header."""
-    options = ("--route", "anthropic", "--credential", "login")
-    assert machine.kimifix("apply", "--yes", *options).code == 0
-    own = captured(machine)["kimifix"]
-    assert own.problem is None
-    assert own.path is not None
-    assert own.path.startswith("/coding/v1/messages")
-    assert [value for _, value in own.spelled("x-msh-platform")] == ["kimi_code_cli"]
-    assert own.credential is not None
-    assert own.credential.lower() == "x-api-key"
-
-
-@VERSIONS
-def test_another_spelling_is_told(machine: Machine, version: str, temporary: Path) -> None:
-    """A header that the user spelled otherwise comes back in just that spelling."""
-    assert machine.kimifix("apply", "--yes", "--credential", "login").code == 0
-    text = machine.config.read_text()
-    machine.config.write_text(text.replace("X-Msh-Platform", "x-msh-platform"))
-    own = captured(machine)["kimifix"]
-    assert ("x-msh-platform", "kimi_cli") in own.spelled("X-Msh-Platform")
-
-
-@VERSIONS
-def test_headers_of_the_environment_are_part_of_it(
-    machine: Machine, version: str, temporary: Path
+def test_the_anthropic_surface_is_answered_too(
+    client: Callable[..., Path], temporary: Path
 ) -> None:
-    """`KIMI_CODE_CUSTOM_HEADERS` adds to the identity, and nothing but identity is passed on."""
-    headers = "X-Msh-Tag: tag\nX-Gate: secret"
-    managed = captured(machine, KIMI_CODE_CUSTOM_HEADERS=headers)["managed:kimi-code"]
-    assert managed.spelled("x-msh-tag") == (("X-Msh-Tag", "tag"),)
-    assert managed.spelled("x-msh-platform") == (("X-Msh-Platform", "kimi_code_cli"),)
+    """A request to `/messages` is told with its query and its own credential header."""
+    (seen,) = run(client(), {"other": "other/k"})
+    assert seen.problem is None
+    assert seen.path == "/coding/v1/messages?beta=true"
+    assert seen.credential == "X-Api-Key"
 
 
-def test_the_guard_keeps_node_on_loopback(machine_node: Path, tmp_path: Path) -> None:
-    """No connection and no look-up leaves loopback, however it is asked for."""
-    guard = tmp_path / "with space" / "guard.cjs"
-    guard.parent.mkdir()
-    guard.write_text(_GUARD)
-    script = """
-        const net = require("node:net"), tls = require("node:tls"), dns = require("node:dns");
-        const socket = (made) => new Promise((done, fail) => {
-          made.on("connect", () => { made.destroy(); done("connected"); }).on("error", fail);
-        });
-        const server = net.createServer((peer) => peer.destroy()).listen(0, "127.0.0.1");
-        server.on("listening", async () => {
-          const port = server.address().port;
-          const attempts = {
-            fetch: () => fetch("https://example.invalid"),
-            address: () => fetch("http://192.0.2.1"),
-            tls: () => socket(tls.connect(443, "example.invalid")),
-            raw: () => socket(net.connect({ host: "192.0.2.1", port: 80 })),
-            lookup: () => dns.promises.lookup("example.invalid"),
-            callback: () => new Promise((done, fail) => dns.lookup("example.invalid", (error) => {
-              error ? fail(error) : done("found");
-            })),
-            resolve: async () => (await import("node:dns/promises")).resolve4("example.invalid"),
-            loopback: () => socket(net.connect(port, "127.0.0.1")),
-            localhost: () => socket(net.connect({ host: "127.0.0.1", port })),
-          };
-          for (const [name, attempt] of Object.entries(attempts)) {
-            const result = await attempt().catch((error) => (error.cause ?? error).code);
-            console.log(name, result);
-          }
-          server.close();
-        });
-    """
-    done = subprocess.run(
-        [machine_node, "-e", script],
-        env={"NODE_OPTIONS": f'--require "{guard}"'},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
+def test_every_spelling_is_told(client: Callable[..., Path], temporary: Path) -> None:
+    """Two spellings of one header are both there, in their order."""
+    program = client(spellings=[["x-msh-platform", "kimi_code_cli"], ["X-MSH-Tag", "t"]])
+    (seen,) = run(program)
+    assert seen.spelled("X-Msh-Platform") == (
+        ("X-Msh-Platform", "kimi_cli"),
+        ("x-msh-platform", "kimi_code_cli"),
     )
-    results = dict(line.split(" ") for line in done.stdout.splitlines())
-    assert results == {
-        **dict.fromkeys(
-            ["fetch", "address", "tls", "raw", "lookup", "callback", "resolve"], "ENETUNREACH"
-        ),
-        **dict.fromkeys(["loopback", "localhost"], "connected"),
-    }, done.stderr
+    assert ("X-MSH-Tag", "t") in seen.identity
 
 
-@pytest.fixture
-def machine_node() -> Path:
-    """The Node that the tests of the real client run."""
-    return client("2.1.0").node / "node"
+def test_each_provider_gets_a_run_of_its_own(client: Callable[..., Path], temporary: Path) -> None:
+    """The results come in the order of the providers, each with its own headers."""
+    told: list[str] = []
+    seen = capture(
+        client(),
+        lambda url: decoy(DATA, url),
+        {"managed:kimi-code": "kimi-code/k", **OWN},
+        env={},
+        seconds=NO_HURRY,
+        progress=told.append,
+    )
+    assert [captured.provider for captured in seen] == ["managed:kimi-code", "kimifix"]
+    assert [captured.spelled("x-msh-platform") for captured in seen] == [
+        (),
+        (("X-Msh-Platform", "kimi_cli"),),
+    ]
+    assert [text.count("managed:kimi-code") for text in told] == [1, 0]
+
+
+def test_a_client_that_stays_after_its_request_is_not_waited_for(
+    client: Callable[..., Path], temporary: Path
+) -> None:
+    """Once it has sent its request, the client is ended."""
+    started = time.monotonic()
+    (seen,) = run(client(after=["hang"]))
+    assert seen.problem is None
+    assert time.monotonic() - started < NO_HURRY / 2
+    assert not list(temporary.iterdir())
+
+
+def test_a_client_that_hangs_is_ended_with_its_children(
+    client: Callable[..., Path], temporary: Path
+) -> None:
+    """Neither a deaf client nor its child outlives the time limit, and the folder goes."""
+    program = client(before=["ignore-signals", "start-child", "hang"])
+    (seen,) = run(program, seconds=SHORT)
+    assert seen.problem == "the client sent no request within 1.5 seconds"
+    assert seen.identity == ()
+    assert is_gone(int((program.parent / "child").read_text()))
+    assert not list(temporary.iterdir())
+
+
+def test_a_child_left_behind_is_ended(client: Callable[..., Path], temporary: Path) -> None:
+    """A child whose client has ended by itself is ended, too."""
+    program = client(before=["start-child"])
+    (seen,) = run(program)
+    assert seen.problem is None
+    assert is_gone(int((program.parent / "child").read_text()))
+
+
+def test_a_crash_is_told_in_the_client_s_words(
+    client: Callable[..., Path], temporary: Path
+) -> None:
+    """The exit code and the line of stderr that says most, fit to be printed."""
+    (seen,) = run(client(before=["crash"]))
+    assert seen.problem == (
+        "the client sent no request and ended with exit code 7: error: failed:  [31mno luck"
+    )
+    assert not list(temporary.iterdir())
+
+
+def test_a_killed_client_is_told(client: Callable[..., Path], temporary: Path) -> None:
+    """A client that somebody else kills leaves a problem in words and no folder."""
+    (seen,) = run(client(before=["kill-itself"]))
+    assert seen.problem == "the client sent no request and ended with exit code -9"
+    assert not list(temporary.iterdir())
+
+
+def test_a_client_without_request_is_told(tmp_path: Path, temporary: Path) -> None:
+    """A program that does something else is no client."""
+    (seen,) = run(Path(shutil.which("true", path="/usr/bin:/bin") or "/bin/true"))
+    assert seen.problem == "the client sent no request and ended with exit code 0"
+
+
+@pytest.mark.parametrize("kind", ["missing", "no program"])
+def test_what_cannot_be_started_is_told(kind: str, tmp_path: Path, temporary: Path) -> None:
+    """A program that is gone or is none is a problem, not an exception."""
+    program = tmp_path / "kimi"
+    if kind == "no program":
+        program.write_text("nothing to run")
+    (seen,) = run(program)
+    assert seen.problem is not None
+    assert seen.problem.startswith("the client cannot be started: ")
+    assert not list(temporary.iterdir())
+
+
+def test_a_failing_config_leaves_no_folder(temporary: Path) -> None:
+    """An error of the caller's own passes through, and nothing stays behind."""
+
+    def fail(url: str) -> str:
+        raise ZeroDivisionError(url)
+
+    with pytest.raises(ZeroDivisionError):
+        capture(Path("/nonexistent"), fail, OWN, env={}, seconds=SHORT, progress=lambda _: None)
+    assert not list(temporary.iterdir())
+
+
+def test_signal_handlers_are_put_back(client: Callable[..., Path], temporary: Path) -> None:
+    """After a capture signals do what they did before."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    run(client())
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, 143, id="sigterm"),
+        pytest.param(signal.SIGHUP, 129, id="closed-terminal"),
+    ],
+)
+def test_an_interrupted_capture_leaves_nothing(
+    number: int, code: int, client: Callable[..., Path], temporary: Path, tmp_path: Path
+) -> None:
+    """Whoever ends kimifix in the middle leaves no client, no child and no folder."""
+    program = client(before=["ignore-signals", "start-child", "hang"])
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import signal, sys, tomllib
+            from pathlib import Path
+            from kimifix.client.capture import capture
+            from kimifix.config.decoy import decoy
+
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            data = tomllib.loads(Path(sys.argv[2]).read_text())
+            try:
+                capture(
+                    Path(sys.argv[1]), lambda url: decoy(data, url), {"kimifix": "kimifix/k"},
+                    env={}, seconds=600, progress=print,
+                )
+            except KeyboardInterrupt:
+                sys.exit(130)
+            """
+        )
+    )
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG)
+    command = [sys.executable, str(script), str(program), str(config)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        while not (program.parent / "hangs").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        assert list(temporary.iterdir())
+        process.send_signal(number)
+        process.send_signal(number)  # an impatient user does not get in the way
+        assert process.wait(NO_HURRY) == code
+    finally:
+        process.kill()
+        process.wait()
+    assert is_gone(int((program.parent / "child").read_text()))
+    assert not list(temporary.iterdir())
+
+
+def test_no_secret_reaches_the_client(
+    client: Callable[..., Path], temporary: Path, tmp_path: Path
+) -> None:
+    """Config, environment and arguments of the client hold no secret of the user's."""
+    report = tmp_path / "report.json"
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "MY_REAL_KEY": "key-real-secret",
+        "OPENAI_API_KEY": "openai-real-secret",
+        "HTTPS_PROXY": "http://user:proxy-real-secret@proxy.example",
+        "NODE_OPTIONS": "--require /real-secret.js",
+        "KIMI_CODE_HOME": "/real-secret",
+        "KIMI_CODE_CUSTOM_HEADERS": "X-Gate: header-real-secret\nx-msh-tag: tag\nnothing",
+        "HOME": "/home/real-secret",
+    }
+    (seen,) = run(client(report=str(report)), env=env)
+    assert seen.problem is None
+    text = report.read_text()
+    assert "real-secret" not in text
+    assert ".example" not in text
+    data = json.loads(text)
+    assert data["argv"] == ["-p", "say pong", "-m", "kimifix/k"]
+    assert data["env"]["KIMI_CODE_CUSTOM_HEADERS"] == "x-msh-tag: tag"
+    assert data["env"]["MY_REAL_KEY"] == "kimifix-dummy"
+    assert data["env"]["PATH"].split(os.pathsep)[1:] == ["/usr/bin", "/bin"]
+
+
+def test_a_key_variable_that_is_not_set_stays_so(
+    client: Callable[..., Path], temporary: Path, tmp_path: Path
+) -> None:
+    """Where the user has not set the variable, the client shall not find it either."""
+    report = tmp_path / "report.json"
+    run(client(report=str(report)), env={"PATH": "/usr/bin"})
+    assert "MY_REAL_KEY" not in json.loads(report.read_text())["env"]
+
+
+def test_everything_of_the_client_lies_in_one_private_folder(
+    client: Callable[..., Path], temporary: Path, tmp_path: Path
+) -> None:
+    """Home, project and temporary files are in the folder, which nobody else may enter."""
+    report = tmp_path / "report.json"
+    run(client(report=str(report)))
+    data = json.loads(report.read_text())
+    for name in ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "KIMI_CODE_HOME"):
+        assert data["env"][name].startswith(str(temporary))
+    assert data["cwd"].startswith(str(temporary))
+    assert set(data["folders"].values()) == {"0o700"}
+    assert {mode for mode, _ in data["files"].values()} == {"0o600"}
+
+
+def test_every_login_that_may_be_asked_for_is_made_up(
+    client: Callable[..., Path], temporary: Path, tmp_path: Path
+) -> None:
+    """There is a login in each slot of the config and in the one for the recorder's address."""
+    report = tmp_path / "report.json"
+    run(client(report=str(report)))
+    files = json.loads(report.read_text())["files"]
+    slots = sorted(name for name in files if name.startswith("credentials/"))
+    assert "credentials/another-slot.json" in slots
+    assert "credentials/kimi-code.json" in slots
+    assert sum(slot.startswith("credentials/kimi-code-env-") for slot in slots) == 1
+    login = json.loads(files["credentials/kimi-code.json"][1])
+    assert login["access_token"] == "kimifix-dummy"
+    assert login["expires_at"] > 4_000_000_000
+
+
+def test_slots_that_lead_elsewhere_are_not_written(
+    client: Callable[..., Path], temporary: Path, tmp_path: Path
+) -> None:
+    """A slot name with a path in it writes no file outside the folder."""
+    data = tomllib.loads(CONFIG.replace("oauth/another-slot", "oauth/../../../../escaped"))
+    capture(
+        client(),
+        lambda url: decoy(data, url),
+        OWN,
+        env={},
+        seconds=NO_HURRY,
+        progress=lambda _: None,
+    )
+    assert list(tmp_path.rglob("escaped*")) == []
+
+
+def test_the_recorder_is_the_only_way_out(
+    client: Callable[..., Path], temporary: Path, tmp_path: Path
+) -> None:
+    """Proxies and Kimi hosts lead to the recorder, which refuses others and tells of them."""
+    report = tmp_path / "report.json"
+    (seen,) = run(client(report=str(report), before=["use-proxy"]))
+    env = json.loads(report.read_text())["env"]
+    recorder = env["KIMI_CODE_OAUTH_HOST"]
+    assert recorder.startswith("http://127.0.0.1:")
+    assert {env[f"{kind}_PROXY"] for kind in ("HTTP", "HTTPS")} == {recorder}
+    assert env["KIMI_CODE_BASE_URL"] == f"{recorder}/coding/v1"
+    assert env["NO_PROXY"] == "127.0.0.1"
+    assert seen.refused == ("telemetry.example:443", "updates.example")
+    assert seen.problem is None
+
+
+def test_a_capture_from_another_thread_works(client: Callable[..., Path], temporary: Path) -> None:
+    """Signals are a matter of the main thread; elsewhere the capture does without."""
+    import threading
+
+    results: list[Captured] = []
+    program = client()
+    thread = threading.Thread(target=lambda: results.extend(run(program)))
+    thread.start()
+    thread.join()
+    assert [result.problem for result in results] == [None]

@@ -1,14 +1,14 @@
 """The checks of `doctor`: one function for each thing looked at, facts -> finding.
 
 ``CHECKS`` is the table of contents and the order of the report. A check decides and
-words, nothing else; what it needs is observed by ``Facts``.
+words, nothing else; what it needs is observed by ``Machine``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from kimifix.checks.client import (
+from kimifix.doctor.client import (
     check_client,
     check_environment,
     check_home,
@@ -17,19 +17,19 @@ from kimifix.checks.client import (
     check_recent_errors,
     check_running,
 )
-from kimifix.checks.config import (
+from kimifix.doctor.config import (
     check_config,
     check_config_mode,
     check_default_model,
     check_identity,
     check_managed_headers,
 )
-from kimifix.checks.patch import check_patch, check_receipt
+from kimifix.doctor.finding import Finding
+from kimifix.doctor.patch import check_patch, check_receipt
 from kimifix.errors import KimifixError
-from kimifix.facts import Facts
-from kimifix.findings import Finding
+from kimifix.machine import Machine
 
-Check = Callable[[Facts], Finding]
+Check = Callable[[Machine], Finding]
 
 CHECKS: tuple[Check, ...] = (
     check_client,
@@ -55,10 +55,10 @@ def name_of(check: Check) -> str:
     return str(name).removeprefix("check_").replace("_", "-")
 
 
-def run(check: Check, facts: Facts) -> Finding:
+def run(check: Check, machine: Machine) -> Finding:
     """Return what ``check`` finds; a crash is a finding, too."""
     try:
-        return check(facts)
+        return check(machine)
     except KimifixError:
         return Finding(name_of(check), "skipped", "needs a config that can be read")
     except Exception as error:  # one broken check must not hide the others

@@ -10,9 +10,9 @@ from kimifix.config import routes
 from kimifix.config.document import MANAGED, OWN, models, served_by
 from kimifix.config.routes import BUILT_IN_MODELS
 from kimifix.credentials import checked_key
+from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
-from kimifix.facts import Facts
-from kimifix.findings import Finding, Status
+from kimifix.machine import Machine
 from kimifix.secret import Secret
 from kimifix.server import judgement as judging
 from kimifix.server.answers import Answer
@@ -37,16 +37,16 @@ class Probed:
     judgement: Judgement
 
 
-def probe(facts: Facts, progress: Callable[[str], None], key: Secret | None = None) -> Probed:
+def probe(machine: Machine, progress: Callable[[str], None], key: Secret | None = None) -> Probed:
     """Ask the server that the config names, the honest identities first, as little as needed.
 
     The credential is ``key``, else the login, else the key of the own provider, else
     KIMIFIX_API_KEY. Raises ``KimifixError`` where there is none that can be used: an
     expired login is never refreshed here.
     """
-    kind, credential = _credential(facts, key)
-    version = str(facts.version or features.NEWEST_KNOWN)
-    machine = identity.this_machine()
+    kind, credential = _credential(machine, key)
+    version = str(machine.version or features.NEWEST_KNOWN)
+    this = identity.this_machine()
     found: list[Answer] = []
     while (question := judging.next_probe(found, kind)) is not None:
         shown = question.platform or "no X-Msh-Platform"
@@ -55,25 +55,26 @@ def probe(facts: Facts, progress: Callable[[str], None], key: Secret | None = No
             question.surface,
             question.platform,
             version=version,
-            home=facts.home.path,
-            machine=machine,
-            custom=_custom_headers(facts),
+            home=machine.home.path,
+            machine=this,
+            custom=_custom_headers(machine),
         )
         found.append(
             ask(
                 question,
-                base_url=_base_url(facts),
-                model=_model(facts),
+                base_url=_base_url(machine),
+                model=_model(machine),
                 headers=headers,
                 credential=credential,
-                env=facts.env,
+                env=machine.env,
             )
         )
     judgement = judging.judge(
         found,
-        patched=routes.route_of(facts.data),
-        client_version_is_old=facts.version is not None and facts.version < features.NEWEST_KNOWN,
-        shares_login=facts.version is None or features.SHARED_LOGIN.works_in(facts.version),
+        patched=routes.route_of(machine.data),
+        client_version_is_old=machine.version is not None
+        and machine.version < features.NEWEST_KNOWN,
+        shares_login=machine.version is None or features.SHARED_LOGIN.works_in(machine.version),
         credential=kind,
     )
     return Probed(tuple(found), judgement)
@@ -106,21 +107,21 @@ def finding(probed: Probed) -> Finding:
     return Finding("probe", status, message, judgement.advice, data)
 
 
-def _credential(facts: Facts, key: Secret | None) -> tuple[Credential, Secret]:
+def _credential(machine: Machine, key: Secret | None) -> tuple[Credential, Secret]:
     if key is not None:
         return "key", Secret(checked_key(key)[0])
-    login = facts.login
-    expired = login is not None and login.expires_at is not None and login.expires_at <= facts.now
+    login = machine.login
+    expired = login is not None and login.expires_at is not None and login.expires_at <= machine.now
     if login is not None and login.token is not None and not expired:
         return "login", login.token
-    own = facts.own or {}
-    named = facts.env.get(str(own.get("api_key_env")))
-    value = own.get("api_key") or named or facts.env.get("KIMIFIX_API_KEY")
+    own = machine.own or {}
+    named = machine.env.get(str(own.get("api_key_env")))
+    value = own.get("api_key") or named or machine.env.get("KIMIFIX_API_KEY")
     if value:
         return "key", Secret(checked_key(Secret(value))[0])
     if login is not None and login.expires_at is not None and expired:
         raise KimifixError(
-            f"the login expired {span(facts.now - login.expires_at)} ago, and only kimi-code "
+            f"the login expired {span(machine.now - login.expires_at)} ago, and only kimi-code "
             "may renew it",
             "start `kimi` and send one message (an error is fine: it renews the login), "
             "then probe again",
@@ -130,26 +131,26 @@ def _credential(facts: Facts, key: Secret | None) -> tuple[Credential, Secret]:
     )
 
 
-def _base_url(facts: Facts) -> str:
-    base = facts.managed.get("base_url") or (facts.own or {}).get("base_url")
+def _base_url(machine: Machine) -> str:
+    base = machine.managed.get("base_url") or (machine.own or {}).get("base_url")
     if isinstance(base, str) and base:
         # An own provider of type anthropic has the base without the version.
         is_bare = base.rstrip("/").endswith("/coding")
         return f"{base.rstrip('/')}/v1" if is_bare else base
-    return facts.home.region_base_url
+    return machine.home.region_base_url
 
 
-def _custom_headers(facts: Facts) -> dict[str, str]:
+def _custom_headers(machine: Machine) -> dict[str, str]:
     """Return the headers that the user has set, which a gateway in between may need."""
-    headers = facts.managed.get("custom_headers")
+    headers = machine.managed.get("custom_headers")
     items = headers.items() if isinstance(headers, Mapping) else ()
     return {name: value for name, value in items if isinstance(value, str)}
 
 
-def _model(facts: Facts) -> str:
+def _model(machine: Machine) -> str:
     """Return the id of the default model, where it is one of this server, else of the first."""
-    served = {**served_by(facts.data, MANAGED), **served_by(facts.data, OWN)}
-    default = models(facts.data).get(str(facts.data.get("default_model")))
+    served = {**served_by(machine.data, MANAGED), **served_by(machine.data, OWN)}
+    default = models(machine.data).get(str(machine.data.get("default_model")))
     for model in (default, *served.values()):
         if model is not None and model in served.values() and isinstance(model.get("model"), str):
             return str(model["model"])

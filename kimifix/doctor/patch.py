@@ -15,16 +15,16 @@ from kimifix.config.document import (
     served_by,
 )
 from kimifix.config.routes import KeyVariable, Login
-from kimifix.facts import Facts
-from kimifix.findings import Finding
+from kimifix.doctor.finding import Finding
+from kimifix.machine import Machine
 from kimifix.words import UPDATE
 
 
-def check_patch(facts: Facts) -> Finding:
+def check_patch(machine: Machine) -> Finding:
     """Our entries are absent, or complete."""
-    entries = own_entries(facts.data)
+    entries = own_entries(machine.data)
     if not entries:
-        if facts.receipt and not _was_reverted(facts):
+        if machine.receipt and not _was_reverted(machine):
             return Finding(
                 "patch",
                 "warning",
@@ -34,7 +34,7 @@ def check_patch(facts: Facts) -> Finding:
             )
         hint = "find out whether one is needed: kimifix doctor --probe"
         return Finding("patch", "info", "not applied", hint, {"state": "absent"})
-    if not facts.receipt and OWN in providers(facts.data) and not routes.matches(facts.data):
+    if not machine.receipt and OWN in providers(machine.data) and not routes.matches(machine.data):
         return Finding(
             "patch",
             "warning",
@@ -42,9 +42,9 @@ def check_patch(facts: Facts) -> Finding:
             "`apply` will refuse: rename it if you want to use kimifix",
             {"state": "foreign"},
         )
-    route = routes.route_of(facts.data)
+    route = routes.route_of(machine.data)
     data = {"state": "complete", "route": route, "entries": [".".join(p) for p in entries]}
-    faults = list(_faults(facts))
+    faults = list(_faults(machine))
     if not faults:
         return Finding("patch", "ok", f"applied and complete, route {route}", None, data)
     data |= {"state": "incomplete", "faults": [fault for fault, _ in faults]}
@@ -53,10 +53,10 @@ def check_patch(facts: Facts) -> Finding:
     return Finding("patch", "warning", message, "; ".join(hints), data)
 
 
-def _faults(facts: Facts) -> list[tuple[str, str]]:
+def _faults(machine: Machine) -> list[tuple[str, str]]:
     """Return what is wrong with a patch that is there, each with its remedy."""
     again = "run `kimifix apply` again"
-    data = facts.data
+    data = machine.data
     found = []
     if OWN not in providers(data):
         found.append(("the own provider is gone", again))
@@ -69,62 +69,64 @@ def _faults(facts: Facts) -> list[tuple[str, str]]:
         found.append(("the own provider no longer fits the managed one", again))
     managed = served_by(data, MANAGED)
     for reference in alias_references(data):
-        if reference.alias in managed and _was_moved(facts, reference.path):
+        if reference.alias in managed and _was_moved(machine, reference.path):
             found.append(
                 (f"`{'.'.join(reference.path)}` has moved back to {reference.alias}", again)
             )
-    if _thinking_switched_off(facts):
+    if _thinking_switched_off(machine):
         found.append(("thinking was switched off by the client", "switch it on again with /model"))
-    return found + _credential_faults(facts)
+    return found + _credential_faults(machine)
 
 
-def _credential_faults(facts: Facts) -> list[tuple[str, str]]:
-    version = facts.version
-    match routes.credential_of(facts.data):
+def _credential_faults(machine: Machine) -> list[tuple[str, str]]:
+    version = machine.version
+    match routes.credential_of(machine.data):
         case Login() if version and not features.SHARED_LOGIN.works_in(version):
             fault = f"kimi-code {version} cannot share its login"
             return [(fault, f"{UPDATE}, or `kimifix apply --credential key`")]
-        case Login() if not (facts.login and facts.login.present):
+        case Login() if not (machine.login and machine.login.present):
             return [("it shares a login that is not there", "run `kimi login`")]
         case KeyVariable() if version and not features.KEY_VARIABLE.works_in(version):
             fault = f"kimi-code {version} does not read `api_key_env`"
             return [(fault, f"{UPDATE}, or `kimifix apply --credential key`")]
-        case KeyVariable(name) if not facts.env.get(name):
+        case KeyVariable(name) if not machine.env.get(name):
             return [(f"{name} is not set", f"set {name} where kimi-code is started")]
     return []
 
 
-def _was_moved(facts: Facts, path: tuple[str, ...]) -> bool:
-    receipt = facts.receipt
+def _was_moved(machine: Machine, path: tuple[str, ...]) -> bool:
+    receipt = machine.receipt
     if receipt is None:
         return path == ("default_model",)
     return any(moved.path == path for moved in receipt.undo.moved)
 
 
-def _was_reverted(facts: Facts) -> bool:
-    return facts.receipt is not None and facts.receipt.before == facts.snapshot.sha256
+def _was_reverted(machine: Machine) -> bool:
+    return machine.receipt is not None and machine.receipt.before == machine.snapshot.sha256
 
 
-def _thinking_switched_off(facts: Facts) -> bool:
-    thinking = facts.data.get("thinking")
-    if features.thinking_setting(facts.version) == ("default_thinking",):
-        off = facts.data.get("default_thinking") is False
+def _thinking_switched_off(machine: Machine) -> bool:
+    thinking = machine.data.get("thinking")
+    if features.thinking_setting(machine.version) == ("default_thinking",):
+        off = machine.data.get("default_thinking") is False
     else:
         off = isinstance(thinking, Mapping) and thinking.get("enabled") is False
-    wrote_on = facts.receipt is not None and any(
-        moved.new is True for moved in facts.receipt.undo.moved
+    wrote_on = machine.receipt is not None and any(
+        moved.new is True for moved in machine.receipt.undo.moved
     )
     return off and wrote_on
 
 
-def check_receipt(facts: Facts) -> Finding:
+def check_receipt(machine: Machine) -> Finding:
     """The receipt and the backup that an exact `revert` needs are there."""
-    backups = facts.store.backup_paths()
-    data = {"folder": facts.state_folder, "backups": len(backups)}
-    receipt = facts.receipt
-    if not own_entries(facts.data) and receipt is None:
+    backups = machine.store.backup_paths()
+    data = {"folder": machine.state_folder, "backups": len(backups)}
+    receipt = machine.receipt
+    if not own_entries(machine.data) and receipt is None:
         kept = (
-            f"none needed; backups are kept in {facts.store.backups}" if backups else "none needed"
+            f"none needed; backups are kept in {machine.store.backups}"
+            if backups
+            else "none needed"
         )
         return Finding("receipt", "ok", kept, None, data)
     if receipt is None:
@@ -136,14 +138,14 @@ def check_receipt(facts: Facts) -> Finding:
             data,
         )
     data |= {"time": receipt.time, "kimifix": receipt.kimifix, "client": receipt.client}
-    if receipt.before and facts.store.backup(receipt.before) is None:
+    if receipt.before and machine.store.backup(receipt.before) is None:
         return Finding(
             "receipt",
             "warning",
-            f"its backup is gone or damaged: {facts.store.backups}",
+            f"its backup is gone or damaged: {machine.store.backups}",
             "`kimifix revert` still works, key by key",
             data,
         )
-    untouched = receipt.after == facts.snapshot.sha256
+    untouched = receipt.after == machine.snapshot.sha256
     state = "config untouched since" if untouched else "config edited since"
     return Finding("receipt", "ok", f"applied {receipt.time}, {state}", None, data)

@@ -15,7 +15,7 @@ import pytest
 
 from kimifix.client.logs import LogError, recent_errors
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "data" / "logs"
 NOW = datetime(2026, 11, 22, 18, tzinfo=UTC).timestamp()
 DAY = 86_400
 

@@ -9,18 +9,18 @@ from kimifix.client import features
 from kimifix.client.installs import Install
 from kimifix.config import routes
 from kimifix.config.routes import ApiKey, KeyVariable
-from kimifix.facts import Facts
-from kimifix.findings import Finding, Status
+from kimifix.doctor.finding import Finding, Status
+from kimifix.machine import Machine
 from kimifix.words import UPDATE, octal, span, utc
 
 _INSTALL = "npm install -g @moonshot-ai/kimi-code"
 
 
-def check_client(facts: Facts) -> Finding:
+def check_client(machine: Machine) -> Finding:
     """Kimi-code is installed, and its version can be told."""
-    install = facts.install
+    install = machine.install
     if install is None:
-        extension = next((i for i in facts.installs if i.origin == "vscode"), None)
+        extension = next((i for i in machine.installs if i.origin == "vscode"), None)
         if extension:
             return Finding(
                 "client",
@@ -37,7 +37,7 @@ def check_client(facts: Facts) -> Finding:
             {"found": False},
         )
     data = _install_data(install)
-    if facts.version is None:
+    if machine.version is None:
         return Finding(
             "client",
             "warning",
@@ -48,17 +48,17 @@ def check_client(facts: Facts) -> Finding:
     message = f"kimi-code {install.version} ({install.origin}): {install.path}"
     if install.on_path is None:
         return Finding("client", "info", f"{message}, not on PATH", None, data)
-    if not features.SHARED_LOGIN.works_in(facts.version):
+    if not features.SHARED_LOGIN.works_in(machine.version):
         hint = f"{UPDATE}; before {features.SHARED_LOGIN.since}, `apply` needs an API key"
         return Finding("client", "warning", f"{message}, old", hint, data)
     return Finding("client", "ok", message, None, data)
 
 
-def check_other_copies(facts: Facts) -> Finding:
+def check_other_copies(machine: Machine) -> Finding:
     """The `kimi` that a shell starts is the only one, or at least the right one."""
-    others = [i for i in facts.installs if i is not facts.install and i.origin != "vscode"]
+    others = [i for i in machine.installs if i is not machine.install and i.origin != "vscode"]
     first = min(
-        (i for i in facts.installs if i.on_path is not None),
+        (i for i in machine.installs if i.on_path is not None),
         key=lambda install: install.on_path or 0,
         default=None,
     )
@@ -83,15 +83,17 @@ def check_other_copies(facts: Facts) -> Finding:
     if not others:
         return Finding("other-copies", "ok", "no other program called `kimi`", None, data)
     listed = ", ".join(f"{i.path} ({i.version or i.kind})" for i in others)
-    clients = [i for i in others if i.kind == "client" and i.version != _version_of(facts.install)]
+    clients = [
+        i for i in others if i.kind == "client" and i.version != _version_of(machine.install)
+    ]
     status: Status = "warning" if clients else "info"
     hint = "keep one of them, so that you know which version you run" if clients else None
     return Finding("other-copies", status, f"also there: {listed}", hint, data)
 
 
-def check_running(facts: Facts) -> Finding:
+def check_running(machine: Machine) -> Finding:
     """No client runs that could undo a change of the config."""
-    running = facts.running
+    running = machine.running
     data = {"pids": running.pids}
     if running.pids:
         pids = ", ".join(map(str, running.pids))
@@ -113,12 +115,12 @@ def check_running(facts: Facts) -> Finding:
     return Finding("running", "ok", "kimi-code is not running", None, data)
 
 
-def check_home(facts: Facts) -> Finding:
+def check_home(machine: Machine) -> Finding:
     """The client's home is a private folder."""
-    home = facts.home
+    home = machine.home
     told = "" if home.source == "default" else f", from {home.source}"
-    data = {"path": home.path, "source": home.source, "mode": octal(facts.home_mode)}
-    if facts.home_mode is None:
+    data = {"path": home.path, "source": home.source, "mode": octal(machine.home_mode)}
+    if machine.home_mode is None:
         if home.path.exists():
             return Finding(
                 "home",
@@ -137,7 +139,7 @@ def check_home(facts: Facts) -> Finding:
     message = f"{home.path}{told}"
     if home.path.is_symlink():
         message += f", a symlink to {home.path.resolve()}"
-    if sys.platform != "win32" and facts.home_mode & 0o022:
+    if sys.platform != "win32" and machine.home_mode & 0o022:
         return Finding(
             "home",
             "warning",
@@ -148,11 +150,11 @@ def check_home(facts: Facts) -> Finding:
     return Finding("home", "ok", message, None, data)
 
 
-def check_login(facts: Facts) -> Finding:
+def check_login(machine: Machine) -> Finding:
     """The client is signed in."""
-    login = facts.login
+    login = machine.login
     if login is None:
-        if facts.own and isinstance(routes.credential_of(facts.data), ApiKey | KeyVariable):
+        if machine.own and isinstance(routes.credential_of(machine.data), ApiKey | KeyVariable):
             return Finding("login", "info", "none, but the own provider has an API key")
         return Finding(
             "login", "warning", "the config has no managed login", "sign in with `kimi login`"
@@ -172,7 +174,7 @@ def check_login(facts: Facts) -> Finding:
         )
     if login.expires_at is None:
         return Finding("login", "info", f"signed in (slot {login.slot}), no end named", None, data)
-    left = login.expires_at - facts.now
+    left = login.expires_at - machine.now
     if left > 0:
         message = f"signed in (slot {login.slot}), token valid for {span(left)}"
         return Finding("login", "ok", message, None, data)
@@ -194,11 +196,11 @@ _ENVIRONMENT = {
 }
 
 
-def check_environment(facts: Facts) -> Finding:
+def check_environment(machine: Machine) -> Finding:
     """No environment variable changes what the client sends."""
-    effects = {name: effect for name, effect in _ENVIRONMENT.items() if facts.env.get(name)}
-    for name in sorted(facts.env):
-        if name.startswith("KIMI_MODEL_") and facts.env[name]:
+    effects = {name: effect for name, effect in _ENVIRONMENT.items() if machine.env.get(name)}
+    for name in sorted(machine.env):
+        if name.startswith("KIMI_MODEL_") and machine.env[name]:
             effects.setdefault(name, "changes the parameters of requests")
     data = {"variables": sorted(effects)}
     if not effects:
@@ -209,9 +211,9 @@ def check_environment(facts: Facts) -> Finding:
     )
 
 
-def check_recent_errors(facts: Facts) -> Finding:
+def check_recent_errors(machine: Machine) -> Finding:
     """The errors that the client has logged in the last days, by what they mean."""
-    if not facts.log_errors:
+    if not machine.log_errors:
         return Finding(
             "recent-errors",
             "ok",
@@ -223,7 +225,7 @@ def check_recent_errors(facts: Facts) -> Finding:
 
     meanings = [
         (error, answers.classify(error.status or 0, None, error.message))
-        for error in facts.log_errors
+        for error in machine.log_errors
     ]
     entries = [
         {

@@ -26,7 +26,7 @@ from kimifix.config.storage import Store
 from kimifix.secret import register, secrets_in
 
 
-class Facts:
+class Machine:
     """The machine as `doctor` sees it at ``now`` (Unix seconds)."""
 
     def __init__(self, home: Home, env: Mapping[str, str], now: float | None = None) -> None:

@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from kimifix import checks
 from kimifix.client import home
+from kimifix.doctor import checks
+from kimifix.doctor.finding import Finding
 from kimifix.errors import KimifixError
-from kimifix.facts import Facts
-from kimifix.findings import Finding
+from kimifix.machine import Machine
 
 if TYPE_CHECKING:
-    from kimifix.probing import Probed
+    from kimifix.ask import Probed
 
 Progress = Callable[[str], None]
 
@@ -47,23 +47,23 @@ def doctor(
     capture: bool = False,
 ) -> Report:
     """Return the report; opens no socket but for ``probe`` and, on loopback, ``capture``."""
-    facts = Facts(home.find(option, env), env)
-    findings = [checks.run(check, facts) for check in checks.CHECKS]
+    machine = Machine(home.find(option, env), env)
+    findings = [checks.run(check, machine) for check in checks.CHECKS]
     probed = None
     if probe:
-        from kimifix import probing
+        from kimifix import ask as probing
 
         try:
-            probed = probing.probe(facts, progress)
+            probed = probing.probe(machine, progress)
             findings.append(probing.finding(probed))
         except KimifixError as error:
             findings.append(Finding("probe", "warning", f"not asked: {error.message}", error.hint))
     else:
         findings.append(Finding("probe", "skipped", "asks the server: --probe"))
     if capture:
-        from kimifix import capturing
+        from kimifix.doctor import capture as capturing
 
-        findings.append(checks.run(partial(capturing.finding, progress=progress), facts))
+        findings.append(checks.run(partial(capturing.finding, progress=progress), machine))
     else:
         findings.append(Finding("capture", "skipped", "runs kimi-code on loopback: --capture"))
     verdict, command = _judged(probed) if probed else _verdict(findings)

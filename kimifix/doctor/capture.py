@@ -9,46 +9,46 @@ from kimifix.client.capture import Captured, capture
 from kimifix.config.decoy import decoy
 from kimifix.config.document import MANAGED, OWN, aliases_of, served_by
 from kimifix.config.routes import PLATFORM_HEADER, platform_of
+from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
-from kimifix.facts import Facts
-from kimifix.findings import Finding, Status
+from kimifix.machine import Machine
 from kimifix.secret import MASK
 
 SECONDS = 30.0
 _PRIVATE_HEADERS = ("x-msh-device-name", "x-msh-device-id")
 
 
-def finding(facts: Facts, progress: Callable[[str], None]) -> Finding:
+def finding(machine: Machine, progress: Callable[[str], None]) -> Finding:
     """Return what the installed client really sends for the managed and the own provider."""
-    if facts.install is None:
+    if machine.install is None:
         return Finding("capture", "skipped", "there is no kimi-code to run")
-    asked = _aliases(facts)
+    asked = _aliases(machine)
     if not asked:
         return Finding("capture", "skipped", "no model of the managed or the own provider")
     try:
         recorded = capture(
-            facts.install.path,
-            partial(decoy, facts.data),
+            machine.install.path,
+            partial(decoy, machine.data),
             asked,
-            env=facts.env,
+            env=machine.env,
             seconds=SECONDS,
             progress=progress,
         )
     except OSError as error:
         raise KimifixError(f"no loopback server could be started: {error.strerror}") from error
     data = {"captured": [_data(one) for one in recorded]}
-    status: Status = "ok" if all(_is_expected(facts, one) for one in recorded) else "warning"
+    status: Status = "ok" if all(_is_expected(machine, one) for one in recorded) else "warning"
     message = "; ".join(_sentence(one) for one in recorded)
-    return Finding("capture", status, message, _hint(facts, recorded), data)
+    return Finding("capture", status, message, _hint(machine, recorded), data)
 
 
-def _aliases(facts: Facts) -> dict[str, str]:
+def _aliases(machine: Machine) -> dict[str, str]:
     """Return one alias for each provider in question, the default where it is one of them."""
     found = {}
-    default = facts.data.get("default_model")
+    default = machine.data.get("default_model")
     for provider, aliases in (
-        (MANAGED, served_by(facts.data, MANAGED)),
-        (OWN, aliases_of(facts.data, OWN)),
+        (MANAGED, served_by(machine.data, MANAGED)),
+        (OWN, aliases_of(machine.data, OWN)),
     ):
         if aliases:
             found[provider] = str(default) if default in aliases else next(iter(aliases))
@@ -59,13 +59,13 @@ def _platform(one: Captured) -> str | None:
     return next((value for _, value in one.spelled(PLATFORM_HEADER)), None)
 
 
-def _is_expected(facts: Facts, one: Captured) -> bool:
+def _is_expected(machine: Machine, one: Captured) -> bool:
     """Tell whether the client sent what the config asks for, once."""
     if one.problem or len(one.spelled(PLATFORM_HEADER)) > 1:
         return False
-    if one.provider != OWN or not facts.own:
+    if one.provider != OWN or not machine.own:
         return True
-    wanted = platform_of(facts.own)
+    wanted = platform_of(machine.own)
     return wanted is None or _platform(one) == wanted
 
 
@@ -77,10 +77,10 @@ def _sentence(one: Captured) -> str:
     return f"{one.provider} sends {sent} ({one.method} {one.path})"
 
 
-def _hint(facts: Facts, recorded: list[Captured]) -> str | None:
+def _hint(machine: Machine, recorded: list[Captured]) -> str | None:
     if any(one.problem for one in recorded):
         return "does `kimi --version` run in this shell? kimi-code needs Node 22.19 or later"
-    if not all(_is_expected(facts, one) for one in recorded):
+    if not all(_is_expected(machine, one) for one in recorded):
         return "run `kimifix apply` again, then look again"
     return None
 

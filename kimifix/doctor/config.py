@@ -10,20 +10,20 @@ from kimifix.client import features
 from kimifix.config import routes
 from kimifix.config.document import MANAGED, OWN, models, providers
 from kimifix.config.routes import PLATFORM_HEADER
+from kimifix.doctor.finding import Finding
 from kimifix.errors import ConfigError
-from kimifix.facts import Facts
-from kimifix.findings import Finding
+from kimifix.machine import Machine
 from kimifix.secret import secrets_in
 from kimifix.words import octal
 
 _OFFICIAL = "kimi_code_cli"
 
 
-def check_config(facts: Facts) -> Finding:
+def check_config(machine: Machine) -> Finding:
     """The config is there, readable and valid TOML."""
-    path = facts.home.config
+    path = machine.home.config
     try:
-        content = facts.snapshot.content
+        content = machine.snapshot.content
         if content is None:
             return Finding(
                 "config",
@@ -32,15 +32,15 @@ def check_config(facts: Facts) -> Finding:
                 "start `kimi` and sign in with /login; or `kimifix apply --credential key`",
                 {"path": path, "exists": False},
             )
-        document = facts.document
+        document = machine.document
     except ConfigError as error:
         data = {"path": error.path, "line": error.line, "column": error.column}
-        return Finding("config", "error", str(error), _with_backup(facts, error.hint), data)
+        return Finding("config", "error", str(error), _with_backup(machine, error.hint), data)
     data = {"path": path, "bytes": len(content), "symlink_to": None}
     message = str(path)
     if path.is_symlink():
-        data["symlink_to"] = facts.snapshot.real
-        message += f", a symlink to {facts.snapshot.real}; the client will make it a plain file"
+        data["symlink_to"] = machine.snapshot.real
+        message += f", a symlink to {machine.snapshot.real}; the client will make it a plain file"
     if not content.strip():
         return Finding(
             "config", "warning", f"is empty: {message}", "sign in with `kimi login`", data
@@ -56,28 +56,28 @@ def check_config(facts: Facts) -> Finding:
     return Finding("config", "ok", message, None, data)
 
 
-def check_config_mode(facts: Facts) -> Finding:
+def check_config_mode(machine: Machine) -> Finding:
     """Nobody else can read a config that holds a key."""
-    mode = facts.snapshot.mode
+    mode = machine.snapshot.mode
     data = {"mode": octal(mode)}
-    if facts.snapshot.content is None or sys.platform == "win32":
+    if machine.snapshot.content is None or sys.platform == "win32":
         return Finding("config-mode", "skipped", "nothing to look at", None, data)
-    if not any(secrets_in(facts.data)):
+    if not any(secrets_in(machine.data)):
         return Finding("config-mode", "ok", f"mode {mode:04o}, holds no key", None, data)
     if mode & 0o077:
         return Finding(
             "config-mode",
             "warning",
             f"holds a key, and others can read it (mode {mode:04o})",
-            f"chmod 600 {facts.home.config}",
+            f"chmod 600 {machine.home.config}",
             data,
         )
     return Finding("config-mode", "ok", f"mode {mode:04o}, holds a key", None, data)
 
 
-def check_default_model(facts: Facts) -> Finding:
+def check_default_model(machine: Machine) -> Finding:
     """`default_model` names an alias that exists."""
-    default = facts.data.get("default_model")
+    default = machine.data.get("default_model")
     data = {"default_model": default}
     if default is None:
         return Finding(
@@ -87,7 +87,7 @@ def check_default_model(facts: Facts) -> Finding:
             "choose one with /model, or run `kimifix apply`",
             data,
         )
-    if default not in models(facts.data):
+    if default not in models(machine.data):
         hint = "choose one with /model"
         if str(default).startswith(f"{OWN}/"):
             hint = "run `kimifix apply` to write it again, or `kimifix revert`"
@@ -97,9 +97,9 @@ def check_default_model(facts: Facts) -> Finding:
     return Finding("default-model", "ok", str(default), None, data)
 
 
-def check_managed_headers(facts: Facts) -> Finding:
+def check_managed_headers(machine: Machine) -> Finding:
     """The managed provider carries no header, which would not last."""
-    headers = facts.managed.get("custom_headers")
+    headers = machine.managed.get("custom_headers")
     if not isinstance(headers, Mapping) or not headers:
         return Finding("managed-headers", "ok", "none on the managed provider")
     names = ", ".join(headers)
@@ -112,14 +112,14 @@ def check_managed_headers(facts: Facts) -> Finding:
     )
 
 
-def check_identity(facts: Facts) -> Finding:
+def check_identity(machine: Machine) -> Finding:
     """What the default model says about the client, by the config alone."""
-    default = facts.data.get("default_model")
-    alias = models(facts.data).get(default) if isinstance(default, str) else None
+    default = machine.data.get("default_model")
+    alias = models(machine.data).get(default) if isinstance(default, str) else None
     if alias is None:
         return Finding("identity", "skipped", "no default model to look at")
-    name = alias.get("provider_id", alias.get("provider", facts.data.get("default_provider")))
-    provider = providers(facts.data).get(str(name))
+    name = alias.get("provider_id", alias.get("provider", machine.data.get("default_provider")))
+    provider = providers(machine.data).get(str(name))
     if provider is None:
         return Finding(
             "identity",
@@ -135,7 +135,7 @@ def check_identity(facts: Facts) -> Finding:
             "identity", "info", f"{default} goes to another vendor's API ({kind})", None, data
         )
     by_protocol = alias.get("protocol") == "anthropic" and features.ALIAS_PROTOCOL.works_in(
-        facts.version
+        machine.version
     )
     surface = "anthropic" if kind == "anthropic" or by_protocol else "openai"
     platform = routes.platform_of(provider) or (None if kind == "anthropic" else _OFFICIAL)
@@ -164,10 +164,10 @@ def check_identity(facts: Facts) -> Finding:
     return Finding("identity", "info" if platform == _OFFICIAL else "ok", message, None, data)
 
 
-def _with_backup(facts: Facts, hint: str | None) -> str | None:
+def _with_backup(machine: Machine, hint: str | None) -> str | None:
     """Add to the hint for a broken config where a sound one lies, if kimifix has one."""
     try:
-        newest = next(reversed(facts.store.backup_paths()), None)
+        newest = next(reversed(machine.store.backup_paths()), None)
     except ConfigError:
         return hint
     return hint if newest is None else f"{hint}; kimifix has a backup: {newest}"

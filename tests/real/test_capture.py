@@ -1,0 +1,165 @@
+"""What the real client sends, as the capture finds out; nobody else is asked."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import tomllib
+from pathlib import Path
+
+import pytest
+from support.clients import client
+from support.machine import Machine
+
+from kimifix.client.capture import _GUARD, Captured, capture
+from kimifix.config.decoy import decoy
+
+VERSIONS = pytest.mark.parametrize("version", ["0.38.0", "2.1.0"])
+BOTH = {
+    "managed:kimi-code": "kimi-code/kimi-for-coding",
+    "kimifix": "kimifix/kimi-for-coding",
+}
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder for temporary files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def captured(machine: Machine, **env: str) -> dict[str, Captured]:
+    """Return what the client of ``machine`` sends with its config, by provider."""
+    data = tomllib.loads(machine.config.read_text())
+    found = capture(
+        machine.client.programs / "kimi",
+        lambda url: decoy(data, url),
+        {provider: alias for provider, alias in BOTH.items() if provider in data["providers"]},
+        env=machine.env | env,
+        seconds=60,
+        progress=lambda _: None,
+    )
+    return {one.provider: one for one in found}
+
+
+def files(home: Path) -> dict[Path, bytes]:
+    """Return every file of the home."""
+    return {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+@VERSIONS
+def test_the_header_route_is_told_from_the_managed_provider(
+    machine: Machine, version: str, temporary: Path
+) -> None:
+    """Managed says `kimi_code_cli`, ours `kimi_cli`; the rest of the identity is the same."""
+    assert machine.kimifix("apply", "--yes", "--credential", "login").code == 0
+    before = files(machine.home)
+    machine.server.reset()
+    found = captured(machine)
+    managed, own = found["managed:kimi-code"], found["kimifix"]
+    assert managed.problem is None
+    assert own.problem is None
+    assert managed.spelled("x-msh-platform") == (("X-Msh-Platform", "kimi_code_cli"),)
+    assert own.spelled("x-msh-platform") == (("X-Msh-Platform", "kimi_cli"),)
+    assert managed.path == own.path == "/coding/v1/chat/completions"
+    agent = (("User-Agent", f"kimi-code-cli/{version}"),)
+    assert managed.spelled("user-agent") == own.spelled("user-agent") == agent
+    assert managed.credential == own.credential == "authorization"
+    assert managed.refused == own.refused == ()
+    assert machine.server.requests == []
+    assert machine.server.strangers == []
+    assert files(machine.home) == before
+    assert not list(temporary.iterdir())
+
+
+@VERSIONS
+def test_the_anthropic_route_is_honest(machine: Machine, version: str, temporary: Path) -> None:
+    """Ours goes to `/messages` there, as `kimi_code_cli`, by another credential header."""
+    options = ("--route", "anthropic", "--credential", "login")
+    assert machine.kimifix("apply", "--yes", *options).code == 0
+    own = captured(machine)["kimifix"]
+    assert own.problem is None
+    assert own.path is not None
+    assert own.path.startswith("/coding/v1/messages")
+    assert [value for _, value in own.spelled("x-msh-platform")] == ["kimi_code_cli"]
+    assert own.credential is not None
+    assert own.credential.lower() == "x-api-key"
+
+
+@VERSIONS
+def test_another_spelling_is_told(machine: Machine, version: str, temporary: Path) -> None:
+    """A header that the user spelled otherwise comes back in just that spelling."""
+    assert machine.kimifix("apply", "--yes", "--credential", "login").code == 0
+    text = machine.config.read_text()
+    machine.config.write_text(text.replace("X-Msh-Platform", "x-msh-platform"))
+    own = captured(machine)["kimifix"]
+    assert ("x-msh-platform", "kimi_cli") in own.spelled("X-Msh-Platform")
+
+
+@VERSIONS
+def test_headers_of_the_environment_are_part_of_it(
+    machine: Machine, version: str, temporary: Path
+) -> None:
+    """`KIMI_CODE_CUSTOM_HEADERS` adds to the identity, and nothing but identity is passed on."""
+    headers = "X-Msh-Tag: tag\nX-Gate: secret"
+    managed = captured(machine, KIMI_CODE_CUSTOM_HEADERS=headers)["managed:kimi-code"]
+    assert managed.spelled("x-msh-tag") == (("X-Msh-Tag", "tag"),)
+    assert managed.spelled("x-msh-platform") == (("X-Msh-Platform", "kimi_code_cli"),)
+
+
+def test_the_guard_keeps_node_on_loopback(machine_node: Path, tmp_path: Path) -> None:
+    """No connection and no look-up leaves loopback, however it is asked for."""
+    guard = tmp_path / "with space" / "guard.cjs"
+    guard.parent.mkdir()
+    guard.write_text(_GUARD)
+    script = """
+        const net = require("node:net"), tls = require("node:tls"), dns = require("node:dns");
+        const socket = (made) => new Promise((done, fail) => {
+          made.on("connect", () => { made.destroy(); done("connected"); }).on("error", fail);
+        });
+        const server = net.createServer((peer) => peer.destroy()).listen(0, "127.0.0.1");
+        server.on("listening", async () => {
+          const port = server.address().port;
+          const attempts = {
+            fetch: () => fetch("https://example.invalid"),
+            address: () => fetch("http://192.0.2.1"),
+            tls: () => socket(tls.connect(443, "example.invalid")),
+            raw: () => socket(net.connect({ host: "192.0.2.1", port: 80 })),
+            lookup: () => dns.promises.lookup("example.invalid"),
+            callback: () => new Promise((done, fail) => dns.lookup("example.invalid", (error) => {
+              error ? fail(error) : done("found");
+            })),
+            resolve: async () => (await import("node:dns/promises")).resolve4("example.invalid"),
+            loopback: () => socket(net.connect(port, "127.0.0.1")),
+            localhost: () => socket(net.connect({ host: "127.0.0.1", port })),
+          };
+          for (const [name, attempt] of Object.entries(attempts)) {
+            const result = await attempt().catch((error) => (error.cause ?? error).code);
+            console.log(name, result);
+          }
+          server.close();
+        });
+    """
+    done = subprocess.run(
+        [machine_node, "-e", script],
+        env={"NODE_OPTIONS": f'--require "{guard}"'},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    results = dict(line.split(" ") for line in done.stdout.splitlines())
+    assert results == {
+        **dict.fromkeys(
+            ["fetch", "address", "tls", "raw", "lookup", "callback", "resolve"], "ENETUNREACH"
+        ),
+        **dict.fromkeys(["loopback", "localhost"], "connected"),
+    }, done.stderr
+
+
+@pytest.fixture
+def machine_node() -> Path:
+    """The Node that the tests of the real client run."""
+    return client("2.1.0").node / "node"
