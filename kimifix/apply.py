@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kimifix.client import features
 from kimifix.config import files
-from kimifix.config.document import own_entries
+from kimifix.config.document import OWN, Document
 from kimifix.config.sample import SAMPLE
 from kimifix.consent import Dialogue
 from kimifix.draft import Proposal, Request, draft
@@ -84,7 +84,7 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
             last = error
             continue
         watched = look_again(surroundings, change.stands, dialogue.progress, "apply")
-        steps = [] if sandbox else _next_steps(change.patched.data, watched)
+        steps = [] if sandbox else _next_steps(change.patched, watched)
         return outcome(
             "applied", proposal=proposal, next_steps=tuple(steps), backup=change.backup_path
         )
@@ -142,9 +142,9 @@ def _judge(
     return judgement
 
 
-def _next_steps(data: dict[str, Any], watched: bool) -> list[str]:
-    aliases = [path[1] for path in own_entries(data) if path[0] == "models"]
-    default = data.get("default_model")
+def _next_steps(document: Document, watched: bool) -> list[str]:
+    aliases = list(document.aliases_of(OWN))
+    default = document.data.get("default_model")
     steps = []
     if default in aliases:
         steps.append("quit kimi-code and start it again: a running session keeps its model")

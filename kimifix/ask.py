@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kimifix.client import features, identity
 from kimifix.config import routes
-from kimifix.config.document import MANAGED, OWN, models, served_by
+from kimifix.config.document import MANAGED, OWN
 from kimifix.config.routes import BUILT_IN_MODELS
 from kimifix.credentials import checked_key
 from kimifix.doctor.finding import Finding, Status
@@ -71,7 +71,7 @@ def probe(machine: Machine, progress: Callable[[str], None], key: Secret | None 
         )
     judgement = judging.judge(
         found,
-        patched=routes.route_of(machine.data),
+        patched=routes.route_of(machine.document),
         client_version_is_old=machine.version is not None
         and machine.version < features.NEWEST_KNOWN,
         shares_login=machine.version is None or features.SHARED_LOGIN.works_in(machine.version),
@@ -114,7 +114,7 @@ def _credential(machine: Machine, key: Secret | None) -> tuple[Credential, Secre
     expired = login is not None and login.expires_at is not None and login.expires_at <= machine.now
     if login is not None and login.token is not None and not expired:
         return "login", login.token
-    own = machine.own or {}
+    own = machine.document.own or {}
     named = machine.env.get(str(own.get("api_key_env")))
     value = own.get("api_key") or named or machine.env.get("KIMIFIX_API_KEY")
     if value:
@@ -132,7 +132,7 @@ def _credential(machine: Machine, key: Secret | None) -> tuple[Credential, Secre
 
 
 def _base_url(machine: Machine) -> str:
-    base = machine.managed.get("base_url") or (machine.own or {}).get("base_url")
+    base = machine.document.managed.get("base_url") or (machine.document.own or {}).get("base_url")
     if isinstance(base, str) and base:
         # An own provider of type anthropic has the base without the version.
         is_bare = base.rstrip("/").endswith("/coding")
@@ -142,15 +142,16 @@ def _base_url(machine: Machine) -> str:
 
 def _custom_headers(machine: Machine) -> dict[str, str]:
     """Return the headers that the user has set, which a gateway in between may need."""
-    headers = machine.managed.get("custom_headers")
+    headers = machine.document.managed.get("custom_headers")
     items = headers.items() if isinstance(headers, Mapping) else ()
     return {name: value for name, value in items if isinstance(value, str)}
 
 
 def _model(machine: Machine) -> str:
     """Return the id of the default model, where it is one of this server, else of the first."""
-    served = {**served_by(machine.data, MANAGED), **served_by(machine.data, OWN)}
-    default = models(machine.data).get(str(machine.data.get("default_model")))
+    document = machine.document
+    served = {**document.served_by(MANAGED), **document.served_by(OWN)}
+    default = document.models.get(str(document.data.get("default_model")))
     for model in (default, *served.values()):
         if model is not None and model in served.values() and isinstance(model.get("model"), str):
             return str(model["model"])

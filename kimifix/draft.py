@@ -13,16 +13,7 @@ from kimifix import credentials
 from kimifix.client import features, login
 from kimifix.config import files, redaction, routes, storage
 from kimifix.config.change import Moved
-from kimifix.config.document import (
-    MANAGED,
-    OWN,
-    Document,
-    aliases_of,
-    own_entries,
-    parse,
-    providers,
-    served_by,
-)
+from kimifix.config.document import MANAGED, OWN, Document, parse
 from kimifix.config.files import Snapshot
 from kimifix.config.patch import Patched, patch, same, stands, unpatch
 from kimifix.config.receipt import Receipt, digest
@@ -105,9 +96,9 @@ class Draft(NamedTuple):
         base = None if self.receipt.before is None else self.base
         self.store.commit(self.snapshot, self.content, self.receipt, mode=self.mode, backup=base)
 
-    def stands(self, data: dict[str, Any]) -> bool:
-        """Tell whether the change is in ``data``, whole."""
-        return stands(data, own_entries(self.patched.data), self.patched.undo)
+    def stands(self, now: Document) -> bool:
+        """Tell whether the change is in ``now``, whole."""
+        return stands(self.patched, now)
 
     @property
     def backup_path(self) -> Path | None:
@@ -135,7 +126,7 @@ def draft(
     store = Store(storage.state_root(), snapshot.real)
     receipt = store.receipt(snapshot.sha256)
     base, base_bytes = _without_ours(document, snapshot, store, receipt)
-    own_key = providers(document.data).get(OWN, {}).get("api_key")
+    own_key = (document.own or {}).get("api_key")
     available = credentials.Available(
         surroundings.version,
         _no_login(surroundings, snapshot, base, env),
@@ -148,9 +139,9 @@ def draft(
     choice = credentials.choose(request.credential, available)
     route: Route = "anthropic" if request.route == "anthropic" else "header"
     plan = _plan(request, route, surroundings, document, choice.credential)
-    patched = patch(base, routes.change(base.data, plan))
-    content = document.encode(patched.text)
-    if own_entries(document.data) and same(patched.data, document.data):
+    patched = patch(base, routes.change(base, plan))
+    content = patched.content
+    if document.own_entries and same(patched.data, document.data):
         content = snapshot.content or b""
     mode, mode_before = _mode(snapshot, receipt, choice.credential)
     existed = snapshot.content is not None and not (receipt and receipt.before is None)
@@ -179,7 +170,7 @@ def _without_ours(
     document: Document, snapshot: Snapshot, store: Store, receipt: Receipt | None
 ) -> tuple[Document, bytes]:
     """Return the config as it would be without kimifix: what the change is made of."""
-    if OWN in providers(document.data) and not receipt and not routes.matches(document.data):
+    if document.own is not None and not receipt and not routes.matches(document):
         raise KimifixError(
             f"the config has a provider named `{OWN}` that kimifix did not write",
             "rename or remove it, then run kimifix again",
@@ -188,11 +179,10 @@ def _without_ours(
         backup = store.backup(receipt.before)
         if backup is not None:
             return parse(backup, snapshot.path), backup
-    if receipt is None and not own_entries(document.data):
+    if receipt is None and not document.own_entries:
         return document, snapshot.content or b""
     undone = unpatch(document, receipt.undo if receipt else None)
-    base = document._replace(text=undone.text, data=undone.data)
-    return base, base.encode(base.text)
+    return undone, undone.content
 
 
 def _no_login(
@@ -202,7 +192,7 @@ def _no_login(
     if snapshot.content is None:
         return f"kimi-code has no config yet: `{snapshot.path}`"
     # An own provider takes the slot from the copied table, not as the managed one does.
-    slot = login.slot_of(providers(base.data).get(MANAGED, {}), env, managed=False)
+    slot = login.slot_of(base.managed, env, managed=False)
     if slot is None:
         return f"the config has no managed provider with a login: `{snapshot.path}`"
     if surroundings.home.source == "sandbox":
@@ -227,7 +217,7 @@ def _plan(
         surroundings.home.region_base_url,
         features.thinking_setting(surroundings.version),
         request.move_default,
-        tuple(aliases_of(document.data, OWN).values()),
+        tuple(document.aliases_of(OWN).values()),
     )
 
 
@@ -265,7 +255,7 @@ def _warnings(request: Request, base: Document, plan: Plan, mode_before: int | N
 
 
 def _is_moved(base: Document, default: str) -> bool:
-    return default in served_by(base.data, MANAGED)
+    return default in base.served_by(MANAGED)
 
 
 def _proposal(
@@ -279,7 +269,7 @@ def _proposal(
     client = None
     if install is not None:
         client = f"{install.version or 'of unknown version'} ({install.origin}) at {install.path}"
-    provider = providers(patched.data)[OWN]
+    provider = patched.providers[OWN]
     return Proposal(
         surroundings.home.config,
         client,
@@ -287,7 +277,7 @@ def _proposal(
         routes.platform_of(provider),
         plan.credential.name,
         str(provider["base_url"]),
-        tuple(".".join(path) for path in own_entries(patched.data)),
+        tuple(".".join(path) for path in patched.own_entries),
         patched.undo.moved,
         redaction.diff(document.text, patched.text, "config.toml"),
         warnings,

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from kimifix.client import features, installs, login, logs, processes
 from kimifix.client.features import Version
@@ -19,7 +18,7 @@ from kimifix.client.installs import Install
 from kimifix.client.login import Login
 from kimifix.client.logs import LogError
 from kimifix.config import files, storage
-from kimifix.config.document import MANAGED, OWN, Document, parse, providers
+from kimifix.config.document import Document, parse
 from kimifix.config.files import Snapshot
 from kimifix.config.receipt import Receipt
 from kimifix.config.storage import Store
@@ -73,21 +72,6 @@ class Machine:
             register(value)
         return document
 
-    @property
-    def data(self) -> dict[str, Any]:
-        """The data of the config."""
-        return self.document.data
-
-    @property
-    def managed(self) -> Mapping[str, Any]:
-        """The managed provider, empty where there is none."""
-        return providers(self.data).get(MANAGED, {})
-
-    @property
-    def own(self) -> Mapping[str, Any] | None:
-        """The own provider."""
-        return providers(self.data).get(OWN)
-
     @cached_property
     def login(self) -> Login | None:
         """The login of the managed provider, None where the config names none.
@@ -95,7 +79,7 @@ class Machine:
         The slot that the client works out for itself comes before the one that the config
         names, which older clients and own providers use.
         """
-        slots = [login.slot_of(self.managed, self.env, managed=by) for by in (True, False)]
+        slots = [login.slot_of(self.document.managed, self.env, managed=by) for by in (True, False)]
         found = [login.read(self.home, slot) for slot in dict.fromkeys(slots) if slot]
         return next((one for one in found if one.present), next(iter(found), None))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from kimifix.config import files, redaction, routes, storage
-from kimifix.config.document import OWN, Document, own_entries, parse, providers
+from kimifix.config.document import OWN, parse
 from kimifix.config.files import Snapshot
 from kimifix.config.patch import Unpatched, unpatch
 from kimifix.config.receipt import Receipt, digest
@@ -86,7 +86,7 @@ def revert(
         except ChangedMeanwhileError as error:
             last = error
             continue
-        look_again(surroundings, lambda data: not own_entries(data), dialogue.progress, "revert")
+        look_again(surroundings, lambda now: not now.own_entries, dialogue.progress, "revert")
         return Outcome("reverted", config, proposal)
     raise last
 
@@ -105,12 +105,12 @@ def _draft(surroundings: Surroundings) -> _Draft | str | None:
         raise _with_backup(error, store, receipt) from None
     for value in secrets_in(document.data):
         register(value)
-    if OWN in providers(document.data) and not receipt and not routes.matches(document.data):
+    if document.own is not None and not receipt and not routes.matches(document):
         return f"the provider named `{OWN}` was not written by kimifix and stays"
     undone = unpatch(document, receipt.undo if receipt else None)
     if not undone.removed and not undone.restored:
         return None
-    content, exact = _content(snapshot, document, undone, store, receipt)
+    content, exact = _content(snapshot, undone, store, receipt)
     after = (content or b"").decode("utf-8").removeprefix(document.bom)
     proposal = Proposal(
         config,
@@ -126,13 +126,12 @@ def _draft(surroundings: Surroundings) -> _Draft | str | None:
 
 def _content(
     snapshot: Snapshot,
-    document: Document,
     undone: Unpatched,
     store: Store,
     receipt: Receipt | None,
 ) -> tuple[bytes | None, bool]:
     """Return the bytes to write (None: remove the file) and whether they are the old ones."""
-    content = document.encode(undone.text)
+    content = undone.content
     if receipt is None:
         return content, False
     untouched = receipt.after == snapshot.sha256

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kimifix.client import features, home, installs, processes
 from kimifix.client.features import Version
 from kimifix.client.home import Home
 from kimifix.client.installs import Install
 from kimifix.config import files
-from kimifix.config.document import parse
+from kimifix.config.document import Document, parse
 from kimifix.errors import KimifixError
 
 # A client that starts asks for its model list within a second, and overwrites an edit
@@ -67,14 +67,14 @@ def observe(option: Path | None, env: Mapping[str, str]) -> Surroundings:
 
 def look_again(
     surroundings: Surroundings,
-    holds: Callable[[dict[str, Any]], bool],
+    holds: Callable[[Document], bool],
     progress: Callable[[str], None],
     verb: str,
 ) -> bool:
-    """Watch whether a running client leaves the config so that ``holds`` is true of its data.
+    """Watch whether a running client leaves the config so that ``holds`` is true of it.
 
     Returns whether there was a client to watch, one that was started meanwhile included.
-    Raises ``KimifixError`` as soon as the data is another.
+    Raises ``KimifixError`` as soon as it is not.
     """
     if not (surroundings.running.pids or processes.running(surroundings.home.path).pids):
         return False
@@ -94,14 +94,14 @@ def look_again(
     return True
 
 
-def _stays(config: Path, holds: Callable[[dict[str, Any]], bool]) -> bool:
+def _stays(config: Path, holds: Callable[[Document], bool]) -> bool:
     deadline = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:
         try:
-            data = parse(files.read(config).content or b"", config).data
+            document = parse(files.read(config).content or b"", config)
         except KimifixError:
-            data = None  # caught in the middle of somebody's write; the next look tells
-        if data is not None and not holds(data):
+            document = None  # caught in the middle of somebody's write; the next look tells
+        if document is not None and not holds(document):
             return False
         time.sleep(_WATCH_PAUSE_SECONDS)
     return True

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kimifix.config.change import KeyPath
-from kimifix.config.document import MANAGED, providers, served_by
+from kimifix.config.document import MANAGED, Document
 from kimifix.config.edit import Edit, source_of
 from kimifix.secret import is_secret_path, redact
 
@@ -46,23 +46,24 @@ _STARTS_PROCESS = re.compile(r"hook|mcp|command|exec|script|helper|plugin", re.I
 _PLAIN_SEGMENT = re.compile(r"[a-z]{1,16}|v\d{1,2}")
 
 
-def decoy(data: dict[str, Any], base_url: str) -> str:
-    """Return the TOML text of a copy of the parsed config ``data`` that leads to ``base_url``.
+def decoy(document: Document, base_url: str) -> str:
+    """Return the TOML text of a copy of ``document`` that leads to ``base_url``.
 
     ``base_url`` is `http://host:port` without a path. Addresses keep their path, as far as
     it is made of plain words, so that the routes can be told apart. An alias that nothing
     in the copy serves, and a `default_model` that names one, are left out.
     """
+    data = document.data
     base_url = base_url.rstrip("/")
     served = {
         name: _provider(name, entry, base_url)
-        for name, entry in providers(data).items()
+        for name, entry in document.providers.items()
         if entry.get("type") in _TYPES
     }
     aliases = {
         alias: _entry(entry, ("models", "*"), base_url)
         for name in served
-        for alias, entry in served_by(data, name).items()
+        for alias, entry in document.served_by(name).items()
     }
     # An empty text has no line that could be in the way: everything lands where it belongs.
     edit = Edit("")

@@ -1,9 +1,10 @@
-"""The config as bytes, text and data; what is no valid TOML gives an error with its place."""
+"""The config as bytes, text and data, and what it says; invalid TOML is told with its place."""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,20 +20,109 @@ _TOO_DEEP = "the config is nested too deep to be read"
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
-class Document(NamedTuple):
-    """One reading of the config.
+class Reference(NamedTuple):
+    """A setting outside `models` that names an alias: by its value, or by its key if ``is_key``."""
 
-    ``text`` is the decoded file without ``bom`` (the byte order mark or nothing) and
-    with its line ends as they are; ``data`` is what tomllib makes of it.
+    path: tuple[str, ...]
+    alias: str
+    is_key: bool = False
+
+
+@dataclass(frozen=True)
+class Document:
+    """One reading of the config, and the questions that can be put to it.
+
+    ``data`` is what tomllib makes of ``text``, the decoded file without ``bom`` (the byte
+    order mark or nothing) and with its line ends as they are.
     """
 
-    text: str
     data: dict[str, Any]
+    text: str = ""
     bom: str = ""
 
-    def encode(self, text: str) -> bytes:
-        """Return the bytes of ``text`` as a successor of this document."""
-        return (self.bom + text).encode("utf-8")
+    @property
+    def content(self) -> bytes:
+        """The bytes of the file."""
+        return (self.bom + self.text).encode("utf-8")
+
+    @property
+    def providers(self) -> dict[str, dict[str, Any]]:
+        """The provider entries by name."""
+        entries: dict[str, dict[str, Any]] = self.data.get("providers", {})
+        return entries
+
+    @property
+    def models(self) -> dict[str, dict[str, Any]]:
+        """The model entries by alias."""
+        entries: dict[str, dict[str, Any]] = self.data.get("models", {})
+        return entries
+
+    @property
+    def managed(self) -> dict[str, Any]:
+        """The managed provider, empty where there is none."""
+        return self.providers.get(MANAGED, {})
+
+    @property
+    def own(self) -> dict[str, Any] | None:
+        """The own provider, None where there is none."""
+        return self.providers.get(OWN)
+
+    def provider_of(self, alias: str) -> Any:
+        """Return the name of the provider that serves ``alias``, None where none is named.
+
+        `provider_id` wins over `provider`; an alias without provider belongs to
+        `default_provider` (kimi-code 2.1.0).
+        """
+        model = self.models[alias]
+        named = model.get("provider_id", model.get("provider"))
+        return self.data.get("default_provider") if named is None else named
+
+    def aliases_of(self, provider: str) -> dict[str, dict[str, Any]]:
+        """Return the model entries that name ``provider`` themselves, by alias."""
+        return {
+            alias: model
+            for alias, model in self.models.items()
+            if model.get("provider_id", model.get("provider")) == provider
+        }
+
+    def served_by(self, provider: str) -> dict[str, dict[str, Any]]:
+        """Return the model entries that reach ``provider``, by name or by default, by alias."""
+        return {
+            alias: model
+            for alias, model in self.models.items()
+            if self.provider_of(alias) == provider
+        }
+
+    @property
+    def own_entries(self) -> tuple[tuple[str, ...], ...]:
+        """The paths of our provider and of every alias whose provider is ours."""
+        aliases = tuple(("models", alias) for alias in self.aliases_of(OWN))
+        return aliases if self.own is None else (("providers", OWN), *aliases)
+
+    @property
+    def references(self) -> list[Reference]:
+        """Every setting outside `models` that names an alias, `default_model` first.
+
+        Source: bundles and runs of kimi-code 0.20.0 to 2.1.0. `[secondary_model]` came with
+        0.32; the keys of `[secondary_model.models]` are aliases since 0.38.
+        """
+        found = [Reference(("default_model",), self.data.get("default_model", ""))]
+        secondary = self.data.get("secondary_model")
+        if isinstance(secondary, dict):
+            for key in ("model", "default_model"):
+                found.append(Reference(("secondary_model", key), secondary.get(key, "")))
+            pool = secondary.get("models")
+            if isinstance(pool, dict):
+                found += [
+                    Reference(("secondary_model", "models", alias), alias, is_key=True)
+                    for alias in pool
+                ]
+        found += [
+            Reference(("providers", name, "default_model"), entry.get("default_model", ""))
+            for name, entry in self.providers.items()
+            if name != OWN
+        ]
+        return [ref for ref in found if isinstance(ref.alias, str) and ref.alias]
 
 
 def parse(content: bytes, path: Path) -> Document:
@@ -63,89 +153,12 @@ def parse(content: bytes, path: Path) -> Document:
         raise ConfigError(path, _TOO_DEEP)
     for section in ("providers", "models"):
         _require_tables(data, section, path)
-    return Document(text, data, bom)
+    return Document(data, text, bom)
 
 
 def load(text: str) -> dict[str, Any]:
     """Return the data of a TOML text; raises what tomllib raises."""
     return tomllib.loads(text)
-
-
-class Reference(NamedTuple):
-    """A setting outside `models` that names an alias: by its value, or by its key if ``is_key``."""
-
-    path: tuple[str, ...]
-    alias: str
-    is_key: bool = False
-
-
-def alias_references(data: dict[str, Any]) -> list[Reference]:
-    """Return every setting that names a model alias, `default_model` first.
-
-    Source: bundles and runs of kimi-code 0.20.0 to 2.1.0. `[secondary_model]` came with
-    0.32; the keys of `[secondary_model.models]` are aliases since 0.38.
-    """
-    found = [Reference(("default_model",), data.get("default_model", ""))]
-    secondary = data.get("secondary_model")
-    if isinstance(secondary, dict):
-        for key in ("model", "default_model"):
-            found.append(Reference(("secondary_model", key), secondary.get(key, "")))
-        pool = secondary.get("models")
-        if isinstance(pool, dict):
-            found += [
-                Reference(("secondary_model", "models", alias), alias, is_key=True)
-                for alias in pool
-            ]
-    found += [
-        Reference(("providers", name, "default_model"), entry.get("default_model", ""))
-        for name, entry in providers(data).items()
-        if name != OWN
-    ]
-    return [ref for ref in found if isinstance(ref.alias, str) and ref.alias]
-
-
-def providers(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the provider entries by name."""
-    entries: dict[str, dict[str, Any]] = data.get("providers", {})
-    return entries
-
-
-def models(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the model entries by alias."""
-    entries: dict[str, dict[str, Any]] = data.get("models", {})
-    return entries
-
-
-def aliases_of(data: dict[str, Any], provider: str) -> dict[str, dict[str, Any]]:
-    """Return the model entries that name ``provider``, by alias.
-
-    `provider_id` wins over `provider` (kimi-code 2.1.0).
-    """
-    return {
-        alias: model
-        for alias, model in models(data).items()
-        if model.get("provider_id", model.get("provider")) == provider
-    }
-
-
-def served_by(data: dict[str, Any], provider: str) -> dict[str, dict[str, Any]]:
-    """Return what ``aliases_of`` does, and the aliases that reach ``provider`` by default.
-
-    An alias without provider belongs to `default_provider` (kimi-code 2.1.0).
-    """
-    if data.get("default_provider") != provider:
-        return aliases_of(data, provider)
-    return {
-        alias: model
-        for alias, model in models(data).items()
-        if model.get("provider_id", model.get("provider", provider)) == provider
-    }
-
-
-def own_entries(data: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
-    """Return the paths of our provider and of every alias whose provider is ours."""
-    own = tuple(("models", alias) for alias in aliases_of(data, OWN))
-    return (("providers", OWN), *own) if OWN in providers(data) else own
 
 
 def _require_tables(data: dict[str, Any], section: str, path: Path) -> None:

@@ -9,44 +9,31 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from math import isnan
 from typing import Any, NamedTuple
 
 from kimifix.config.change import Change, KeyPath, Moved, Undo
-from kimifix.config.document import (
-    MANAGED,
-    OWN,
-    Document,
-    Reference,
-    alias_references,
-    aliases_of,
-    load,
-    models,
-    own_entries,
-    providers,
-    served_by,
-)
+from kimifix.config.document import MANAGED, OWN, Document, Reference, load
 from kimifix.config.edit import Edit, dotted, key_source, source_of
 from kimifix.errors import UnsupportedShapeError
 
 
-class Patched(NamedTuple):
-    """The text after ``patch``, its data, and the way back."""
+@dataclass(frozen=True)
+class Patched(Document):
+    """The document after ``patch``, and the way back."""
 
-    text: str
-    data: dict[str, Any]
-    undo: Undo
+    undo: Undo = field(default_factory=Undo)
 
 
-class Unpatched(NamedTuple):
-    """The text after ``unpatch`` and what was done, by path.
+@dataclass(frozen=True)
+class Unpatched(Document):
+    """The document after ``unpatch``, and what was done, by path.
 
     ``removed`` are our entries, ``restored`` the settings put back or taken out again,
     ``left`` the settings that somebody else has changed since and that therefore stay.
     """
 
-    text: str
-    data: dict[str, Any]
     removed: tuple[KeyPath, ...] = ()
     restored: tuple[KeyPath, ...] = ()
     left: tuple[KeyPath, ...] = ()
@@ -74,7 +61,7 @@ def patch(document: Document, change: Change) -> Patched:
     completed = edit.completes_last_line
     text = edit.result()
     del edit  # a large config takes much of it, and the proof takes as much again
-    return Patched(text, _proved(text, expected), Undo(tuple(moved), completed))
+    return Patched(_proved(text, expected), text, document.bom, Undo(tuple(moved), completed))
 
 
 def unpatch(document: Document, undo: Undo | None) -> Unpatched:
@@ -87,12 +74,12 @@ def unpatch(document: Document, undo: Undo | None) -> Unpatched:
     """
     edit = Edit(document.text)
     expected = _copy(document.data)
-    removed = own_entries(document.data)
+    removed = document.own_entries
     for path in removed:
         del _at(expected, path[:-1])[path[-1]]
     gone = set(removed)
     headers: set[KeyPath] = set()
-    plan = list(_returns(document.data, undo))
+    plan = list(_returns(document, undo))
     for back in plan:
         table, name = _at(expected, back.path[:-1]), back.path[-1]
         if back.source is None or (back.is_key and _key(back.source) in table):
@@ -116,8 +103,9 @@ def unpatch(document: Document, undo: Undo | None) -> Unpatched:
     if undo and undo.newline_added and cut:
         text = text.removesuffix("\n").removesuffix("\r")
     return Unpatched(
-        text,
         _proved(text, expected, gone),
+        text,
+        document.bom,
         removed,
         restored=tuple(back.path for back in plan),
         left=tuple(_left(document.data, undo, {back.path for back in plan})),
@@ -129,14 +117,15 @@ def same(a: Any, b: Any) -> bool:
     return _difference(a, b, ()) is None
 
 
-def stands(data: dict[str, Any], entries: Collection[KeyPath], undo: Undo) -> bool:
-    """Tell whether the ``entries`` and the moved settings of a patch are all in ``data``."""
-    there = set(entries) <= set(own_entries(data))
+def stands(patched: Patched, now: Document) -> bool:
+    """Tell whether the entries and the moved settings of ``patched`` are all in ``now``."""
+    data = now.data
+    there = set(patched.own_entries) <= set(now.own_entries)
     return there and all(
         _get(data, was.path_since) is not None
         if was.is_key
         else _get(data, was.path_since) == was.new
-        for was in undo.moved
+        for was in patched.undo.moved
     )
 
 
@@ -149,24 +138,25 @@ class _Return(NamedTuple):
     with_table: bool = False
 
 
-def _returns(data: dict[str, Any], undo: Undo | None) -> Iterator[_Return]:
+def _returns(document: Document, undo: Undo | None) -> Iterator[_Return]:
+    data = document.data
     moved = {m.path_since: m for m in undo.moved} if undo else {}
-    own = aliases_of(data, OWN)
-    foreign = {alias for alias in models(data) if alias not in own}
-    for reference in alias_references(data):
+    own = document.aliases_of(OWN)
+    foreign = {alias for alias in document.models if alias not in own}
+    for reference in document.references:
         was = moved.pop(reference.path, None)
         if _is_own(reference.alias, own) and reference.alias not in foreign:
-            yield _return(data, reference, was, own, foreign)
+            yield _return(document, reference, was, own, foreign)
     if data.get("default_provider") == OWN:
         was = moved.pop(("default_provider",), None)
-        managed = source_of(MANAGED) if MANAGED in providers(data) else None
+        managed = source_of(MANAGED) if MANAGED in document.providers else None
         yield _Return(("default_provider",), was.old if was else managed)
     default = moved.pop(("default_model",), None)
     if default and default.old and "default_model" not in data:
         # `kimi provider remove` and the client's model refresh unset a default of ours.
         # A user who chose another one would have left another one.
         was_there = _value(default.old) in foreign
-        alias = None if was_there else _managed_counterpart(data, str(default.new), {})
+        alias = None if was_there else _managed_counterpart(document, str(default.new), {})
         if was_there or alias:
             source = default.old if was_there else source_of(alias)
             yield _Return(("default_model",), source)
@@ -176,7 +166,7 @@ def _returns(data: dict[str, Any], undo: Undo | None) -> Iterator[_Return]:
 
 
 def _return(
-    data: dict[str, Any],
+    document: Document,
     reference: Reference,
     was: Moved | None,
     own: Mapping[str, Any],
@@ -188,7 +178,7 @@ def _return(
             return _Return(reference.path, None, with_table=was.new_table)
         if (_key(was.old) if was.is_key else _value(was.old)) in foreign:
             source = was.old
-    alias = _managed_counterpart(data, reference.alias, own.get(reference.alias, {}))
+    alias = _managed_counterpart(document, reference.alias, own.get(reference.alias, {}))
     if source is None and alias is not None:
         source = key_source(alias) if reference.is_key else source_of(alias)
     return _Return(reference.path, source, reference.is_key)
@@ -212,14 +202,15 @@ def _is_own(alias: str, own: Collection[str]) -> bool:
     return alias in own or alias.startswith(f"{OWN}/")
 
 
-def _managed_counterpart(data: dict[str, Any], alias: str, twin: Mapping[str, Any]) -> str | None:
+def _managed_counterpart(document: Document, alias: str, twin: Mapping[str, Any]) -> str | None:
     """Return the managed alias that ``alias`` of ours stands in for.
 
     That is the one it is named after, else the first of the same model, else the first one.
     """
-    if data.get("default_provider") == OWN and MANAGED in providers(data):
-        data = {**data, "default_provider": MANAGED}  # as it will be again
-    managed = served_by(data, MANAGED)
+    if document.data.get("default_provider") == OWN and MANAGED in document.providers:
+        # As it will be again.
+        document = Document({**document.data, "default_provider": MANAGED})
+    managed = document.served_by(MANAGED)
     named = alias.removeprefix(f"{OWN}/")
     if named in managed:
         return named

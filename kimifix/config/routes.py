@@ -7,15 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from kimifix.config.change import Change, KeyPath
-from kimifix.config.document import (
-    MANAGED,
-    OWN,
-    alias_references,
-    aliases_of,
-    models,
-    providers,
-    served_by,
-)
+from kimifix.config.document import MANAGED, OWN, Document
 from kimifix.errors import KimifixError
 from kimifix.secret import is_identity_header
 
@@ -91,30 +83,30 @@ class Plan:
     known_models: tuple[Mapping[str, Any], ...] = ()
 
 
-def change(data: dict[str, Any], plan: Plan) -> Change:
-    """Return the change that puts ``plan`` into a config with ``data``, which has none of ours.
+def change(document: Document, plan: Plan) -> Change:
+    """Return the change that puts ``plan`` into ``document``, which has none of ours.
 
     Raises ``KimifixError`` where the login shall be shared and there is none to share.
     """
-    twins = _twins(data, plan)
-    tables: dict[KeyPath, dict[str, Any]] = {("providers", OWN): _provider(data, plan)}
+    twins = _twins(document, plan)
+    tables: dict[KeyPath, dict[str, Any]] = {("providers", OWN): _provider(document, plan)}
     tables |= {("models", alias): twin for alias, twin in twins.entries.items()}
     if not plan.move_default:
         return Change(tables)
-    values, keys = _moves(data, twins)
-    if _needs_thinking(data, plan, values, tables):
+    values, keys = _moves(document, twins)
+    if _needs_thinking(document.data, plan, values, tables):
         values[plan.thinking] = True
     return Change(tables, values, keys)
 
 
-def matches(data: dict[str, Any]) -> bool:
+def matches(document: Document) -> bool:
     """Tell whether `providers.kimifix` has the shape of one of the routes, by structure alone.
 
     The way to recognise our own entries where the receipt is lost: aliases called
     `kimifix/…` and nothing else, and the marks of a route. Additions by hand do not matter.
     """
-    provider = providers(data).get(OWN, {})
-    aliases = aliases_of(data, OWN)
+    provider = document.own or {}
+    aliases = document.aliases_of(OWN)
     named = bool(aliases) and all(alias.startswith(f"{OWN}/") for alias in aliases)
     if not named or provider.get("type") not in ("kimi", "anthropic"):
         return False
@@ -122,14 +114,14 @@ def matches(data: dict[str, Any]) -> bool:
     return bool(platform_of(provider)) or provider["type"] == "anthropic" or by_protocol
 
 
-def route_of(data: dict[str, Any]) -> Route | None:
+def route_of(document: Document) -> Route | None:
     """Return the route that our entries take, None where there is no provider of ours."""
-    provider = providers(data).get(OWN)
+    provider = document.own
     if provider is None:
         return None
     if provider.get("type") == "anthropic":
         return "anthropic"
-    aliases = aliases_of(data, OWN).values()
+    aliases = document.aliases_of(OWN).values()
     by_protocol = any(model.get("protocol") == "anthropic" for model in aliases)
     return "anthropic" if by_protocol and not platform_of(provider) else "header"
 
@@ -146,27 +138,27 @@ class Drift(NamedTuple):
     provider: bool = False
 
 
-def drift(data: dict[str, Any]) -> Drift:
-    """Compare our entries in ``data`` with the managed ones that they stand in for."""
-    plan = _plan_of(data)
-    managed = served_by(data, MANAGED)
+def drift(document: Document) -> Drift:
+    """Compare our entries in ``document`` with the managed ones that they stand in for."""
+    plan = _plan_of(document)
+    managed = document.served_by(MANAGED)
     if plan is None or not managed:
         return Drift()
-    twins = _twins(data, plan).entries
-    present = models(data)
+    twins = _twins(document, plan).entries
+    present = document.models
     return Drift(
         tuple(alias for alias in twins if alias not in present),
         tuple(alias for alias, twin in twins.items() if present.get(alias, twin) != twin),
-        _outdated_provider(data, plan),
+        _outdated_provider(document, plan),
     )
 
 
-def _plan_of(data: dict[str, Any]) -> Plan | None:
+def _plan_of(document: Document) -> Plan | None:
     """Return the plan that would write our entries as they are, None without own provider."""
-    route = route_of(data)
+    route = route_of(document)
     if route is None:
         return None
-    own = providers(data)[OWN]
+    own = document.providers[OWN]
     credential: Credential = Login()
     if own.get("api_key_env"):
         credential = KeyVariable(own["api_key_env"])
@@ -175,8 +167,8 @@ def _plan_of(data: dict[str, Any]) -> Plan | None:
     return Plan(route, credential, platform_of(own) or "", _url(own))
 
 
-def _outdated_provider(data: dict[str, Any], plan: Plan) -> bool:
-    own, managed = providers(data)[OWN], providers(data).get(MANAGED, {})
+def _outdated_provider(document: Document, plan: Plan) -> bool:
+    own, managed = document.providers[OWN], document.managed
     base_url = _url(managed) or _url(own)
     if own.get("type") == "anthropic":
         base_url = anthropic_base(base_url)
@@ -185,9 +177,9 @@ def _outdated_provider(data: dict[str, Any], plan: Plan) -> bool:
     return bool(own.get("base_url") != base_url)
 
 
-def credential_of(data: dict[str, Any]) -> Credential | None:
+def credential_of(document: Document) -> Credential | None:
     """Return the credential that our provider uses, None where there is no provider of ours."""
-    plan = _plan_of(data)
+    plan = _plan_of(document)
     return plan.credential if plan else None
 
 
@@ -205,8 +197,8 @@ class _Twins(NamedTuple):
     of: dict[str, str]
 
 
-def _twins(data: dict[str, Any], plan: Plan) -> _Twins:
-    managed = served_by(data, MANAGED)
+def _twins(document: Document, plan: Plan) -> _Twins:
+    managed = document.served_by(MANAGED)
     if not managed:
         known = [m for m in plan.known_models if "model" in m] or BUILT_IN_MODELS
         built_in = {f"{OWN}/{model['model']}": model for model in known}
@@ -244,8 +236,8 @@ def _twin(model: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     return twin
 
 
-def _provider(data: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    managed = providers(data).get(MANAGED, {})
+def _provider(document: Document, plan: Plan) -> dict[str, Any]:
+    managed = document.managed
     base_url = _url(managed) or plan.base_url
     provider: dict[str, Any] = {"type": "kimi", "base_url": base_url}
     if plan.route == "anthropic" and not isinstance(plan.credential, Login):
@@ -292,11 +284,11 @@ def _headers(managed: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
 
 
 def _moves(
-    data: dict[str, Any], twins: _Twins
+    document: Document, twins: _Twins
 ) -> tuple[dict[KeyPath, str | bool], dict[KeyPath, str]]:
     values: dict[KeyPath, str | bool] = {}
     keys: dict[KeyPath, str] = {}
-    for reference in alias_references(data):
+    for reference in document.references:
         twin = twins.of.get(reference.alias)
         if twin is None:
             continue
@@ -304,15 +296,15 @@ def _moves(
             keys[reference.path] = twin
         else:
             values[reference.path] = twin
-    if "default_model" not in data:
+    if "default_model" not in document.data:
         values[("default_model",)] = next(iter(twins.entries))
-    if data.get("default_provider") == MANAGED:
+    if document.data.get("default_provider") == MANAGED:
         values[("default_provider",)] = OWN
     return values, keys
 
 
 def _needs_thinking(
-    data: dict[str, Any],
+    data: Mapping[str, Any],
     plan: Plan,
     values: Mapping[KeyPath, object],
     tables: Mapping[KeyPath, Mapping[str, Any]],

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kimifix.config.document import own_entries, parse
+from kimifix.config.document import parse
 from kimifix.config.files import (
     PRIVATE_FILE,
     Snapshot,
@@ -274,10 +274,10 @@ def _carried_out(intent: dict[str, Any], now: Snapshot) -> bool:
     if now.sha256 == intent.get("before"):
         return False
     try:  # somebody else has written since: our entries tell
-        data = parse(now.content or b"", now.path).data
+        document = parse(now.content or b"", now.path)
     except KimifixError:
         return False
-    return bool(own_entries(data)) == bool(intent.get("receipt"))
+    return bool(document.own_entries) == bool(intent.get("receipt"))
 
 
 def _load(path: Path) -> Any:

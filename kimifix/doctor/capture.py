@@ -7,7 +7,7 @@ from functools import partial
 
 from kimifix.client.capture import Captured, capture
 from kimifix.config.decoy import decoy
-from kimifix.config.document import MANAGED, OWN, aliases_of, served_by
+from kimifix.config.document import MANAGED, OWN
 from kimifix.config.routes import PLATFORM_HEADER, platform_of
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
@@ -28,7 +28,7 @@ def finding(machine: Machine, progress: Callable[[str], None]) -> Finding:
     try:
         recorded = capture(
             machine.install.path,
-            partial(decoy, machine.data),
+            partial(decoy, machine.document),
             asked,
             env=machine.env,
             seconds=SECONDS,
@@ -45,10 +45,11 @@ def finding(machine: Machine, progress: Callable[[str], None]) -> Finding:
 def _aliases(machine: Machine) -> dict[str, str]:
     """Return one alias for each provider in question, the default where it is one of them."""
     found = {}
-    default = machine.data.get("default_model")
+    document = machine.document
+    default = document.data.get("default_model")
     for provider, aliases in (
-        (MANAGED, served_by(machine.data, MANAGED)),
-        (OWN, aliases_of(machine.data, OWN)),
+        (MANAGED, document.served_by(MANAGED)),
+        (OWN, document.aliases_of(OWN)),
     ):
         if aliases:
             found[provider] = str(default) if default in aliases else next(iter(aliases))
@@ -63,9 +64,9 @@ def _is_expected(machine: Machine, one: Captured) -> bool:
     """Tell whether the client sent what the config asks for, once."""
     if one.problem or len(one.spelled(PLATFORM_HEADER)) > 1:
         return False
-    if one.provider != OWN or not machine.own:
+    if one.provider != OWN:
         return True
-    wanted = platform_of(machine.own)
+    wanted = platform_of(machine.document.own or {})
     return wanted is None or _platform(one) == wanted
 
 

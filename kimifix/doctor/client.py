@@ -154,7 +154,7 @@ def check_login(machine: Machine) -> Finding:
     """The client is signed in."""
     login = machine.login
     if login is None:
-        if machine.own and isinstance(routes.credential_of(machine.data), ApiKey | KeyVariable):
+        if isinstance(routes.credential_of(machine.document), ApiKey | KeyVariable):
             return Finding("login", "info", "none, but the own provider has an API key")
         return Finding(
             "login", "warning", "the config has no managed login", "sign in with `kimi login`"

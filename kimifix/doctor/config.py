@@ -8,7 +8,7 @@ from typing import Any
 
 from kimifix.client import features
 from kimifix.config import routes
-from kimifix.config.document import MANAGED, OWN, models, providers
+from kimifix.config.document import MANAGED, OWN
 from kimifix.config.routes import PLATFORM_HEADER
 from kimifix.doctor.finding import Finding
 from kimifix.errors import ConfigError
@@ -62,7 +62,7 @@ def check_config_mode(machine: Machine) -> Finding:
     data = {"mode": octal(mode)}
     if machine.snapshot.content is None or sys.platform == "win32":
         return Finding("config-mode", "skipped", "nothing to look at", None, data)
-    if not any(secrets_in(machine.data)):
+    if not any(secrets_in(machine.document.data)):
         return Finding("config-mode", "ok", f"mode {mode:04o}, holds no key", None, data)
     if mode & 0o077:
         return Finding(
@@ -77,7 +77,7 @@ def check_config_mode(machine: Machine) -> Finding:
 
 def check_default_model(machine: Machine) -> Finding:
     """`default_model` names an alias that exists."""
-    default = machine.data.get("default_model")
+    default = machine.document.data.get("default_model")
     data = {"default_model": default}
     if default is None:
         return Finding(
@@ -87,7 +87,7 @@ def check_default_model(machine: Machine) -> Finding:
             "choose one with /model, or run `kimifix apply`",
             data,
         )
-    if default not in models(machine.data):
+    if default not in machine.document.models:
         hint = "choose one with /model"
         if str(default).startswith(f"{OWN}/"):
             hint = "run `kimifix apply` to write it again, or `kimifix revert`"
@@ -99,7 +99,7 @@ def check_default_model(machine: Machine) -> Finding:
 
 def check_managed_headers(machine: Machine) -> Finding:
     """The managed provider carries no header, which would not last."""
-    headers = machine.managed.get("custom_headers")
+    headers = machine.document.managed.get("custom_headers")
     if not isinstance(headers, Mapping) or not headers:
         return Finding("managed-headers", "ok", "none on the managed provider")
     names = ", ".join(headers)
@@ -114,12 +114,12 @@ def check_managed_headers(machine: Machine) -> Finding:
 
 def check_identity(machine: Machine) -> Finding:
     """What the default model says about the client, by the config alone."""
-    default = machine.data.get("default_model")
-    alias = models(machine.data).get(default) if isinstance(default, str) else None
+    default = machine.document.data.get("default_model")
+    alias = machine.document.models.get(default) if isinstance(default, str) else None
     if alias is None:
         return Finding("identity", "skipped", "no default model to look at")
-    name = alias.get("provider_id", alias.get("provider", machine.data.get("default_provider")))
-    provider = providers(machine.data).get(str(name))
+    name = machine.document.provider_of(str(default))
+    provider = machine.document.providers.get(str(name))
     if provider is None:
         return Finding(
             "identity",

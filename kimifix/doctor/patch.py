@@ -6,14 +6,7 @@ from collections.abc import Mapping
 
 from kimifix.client import features
 from kimifix.config import routes
-from kimifix.config.document import (
-    MANAGED,
-    OWN,
-    alias_references,
-    own_entries,
-    providers,
-    served_by,
-)
+from kimifix.config.document import MANAGED, OWN
 from kimifix.config.routes import KeyVariable, Login
 from kimifix.doctor.finding import Finding
 from kimifix.machine import Machine
@@ -22,7 +15,7 @@ from kimifix.words import UPDATE
 
 def check_patch(machine: Machine) -> Finding:
     """Our entries are absent, or complete."""
-    entries = own_entries(machine.data)
+    entries = machine.document.own_entries
     if not entries:
         if machine.receipt and not _was_reverted(machine):
             return Finding(
@@ -34,7 +27,8 @@ def check_patch(machine: Machine) -> Finding:
             )
         hint = "find out whether one is needed: kimifix doctor --probe"
         return Finding("patch", "info", "not applied", hint, {"state": "absent"})
-    if not machine.receipt and OWN in providers(machine.data) and not routes.matches(machine.data):
+    is_own = machine.receipt or machine.document.own is None or routes.matches(machine.document)
+    if not is_own:
         return Finding(
             "patch",
             "warning",
@@ -42,7 +36,7 @@ def check_patch(machine: Machine) -> Finding:
             "`apply` will refuse: rename it if you want to use kimifix",
             {"state": "foreign"},
         )
-    route = routes.route_of(machine.data)
+    route = routes.route_of(machine.document)
     data = {"state": "complete", "route": route, "entries": [".".join(p) for p in entries]}
     faults = list(_faults(machine))
     if not faults:
@@ -56,19 +50,19 @@ def check_patch(machine: Machine) -> Finding:
 def _faults(machine: Machine) -> list[tuple[str, str]]:
     """Return what is wrong with a patch that is there, each with its remedy."""
     again = "run `kimifix apply` again"
-    data = machine.data
+    document = machine.document
     found = []
-    if OWN not in providers(data):
+    if document.own is None:
         found.append(("the own provider is gone", again))
-    drift = routes.drift(data)
+    drift = routes.drift(document)
     if drift.missing:
         found.append((f"no twin for {', '.join(drift.missing)}", again))
     if drift.outdated:
         found.append((f"outdated twin {', '.join(drift.outdated)}", again))
     if drift.provider:
         found.append(("the own provider no longer fits the managed one", again))
-    managed = served_by(data, MANAGED)
-    for reference in alias_references(data):
+    managed = document.served_by(MANAGED)
+    for reference in document.references:
         if reference.alias in managed and _was_moved(machine, reference.path):
             found.append(
                 (f"`{'.'.join(reference.path)}` has moved back to {reference.alias}", again)
@@ -80,7 +74,7 @@ def _faults(machine: Machine) -> list[tuple[str, str]]:
 
 def _credential_faults(machine: Machine) -> list[tuple[str, str]]:
     version = machine.version
-    match routes.credential_of(machine.data):
+    match routes.credential_of(machine.document):
         case Login() if version and not features.SHARED_LOGIN.works_in(version):
             fault = f"kimi-code {version} cannot share its login"
             return [(fault, f"{UPDATE}, or `kimifix apply --credential key`")]
@@ -106,9 +100,10 @@ def _was_reverted(machine: Machine) -> bool:
 
 
 def _thinking_switched_off(machine: Machine) -> bool:
-    thinking = machine.data.get("thinking")
+    data = machine.document.data
+    thinking = data.get("thinking")
     if features.thinking_setting(machine.version) == ("default_thinking",):
-        off = machine.data.get("default_thinking") is False
+        off = data.get("default_thinking") is False
     else:
         off = isinstance(thinking, Mapping) and thinking.get("enabled") is False
     wrote_on = machine.receipt is not None and any(
@@ -122,7 +117,7 @@ def check_receipt(machine: Machine) -> Finding:
     backups = machine.store.backup_paths()
     data = {"folder": machine.state_folder, "backups": len(backups)}
     receipt = machine.receipt
-    if not own_entries(machine.data) and receipt is None:
+    if not machine.document.own_entries and receipt is None:
         kept = (
             f"none needed; backups are kept in {machine.store.backups}"
             if backups

@@ -20,6 +20,7 @@ import pytest
 
 from kimifix.client.capture import Captured, capture
 from kimifix.config.decoy import decoy
+from kimifix.config.document import Document
 
 if sys.platform == "win32":
     pytest.skip("the stand-in is a script with a shebang", allow_module_level=True)
@@ -105,7 +106,7 @@ def run(
     """Capture with a decoy of ``CONFIG``."""
     return capture(
         program,
-        lambda url: decoy(DATA, url),
+        lambda url: decoy(Document(DATA), url),
         providers or OWN,
         env=env or {},
         seconds=seconds,
@@ -172,7 +173,7 @@ def test_each_provider_gets_a_run_of_its_own(client: Callable[..., Path], tempor
     told: list[str] = []
     seen = capture(
         client(),
-        lambda url: decoy(DATA, url),
+        lambda url: decoy(Document(DATA), url),
         {"managed:kimi-code": "kimi-code/k", **OWN},
         env={},
         seconds=NO_HURRY,
@@ -293,13 +294,15 @@ def test_an_interrupted_capture_leaves_nothing(
             from pathlib import Path
             from kimifix.client.capture import capture
             from kimifix.config.decoy import decoy
+            from kimifix.config.document import Document
 
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
             data = tomllib.loads(Path(sys.argv[2]).read_text())
             try:
                 capture(
-                    Path(sys.argv[1]), lambda url: decoy(data, url), {"kimifix": "kimifix/k"},
+                    Path(sys.argv[1]), lambda url: decoy(Document(data), url),
+                    {"kimifix": "kimifix/k"},
                     env={}, seconds=600, progress=print,
                 )
             except KeyboardInterrupt:
@@ -399,7 +402,7 @@ def test_slots_that_lead_elsewhere_are_not_written(
     data = tomllib.loads(CONFIG.replace("oauth/another-slot", "oauth/../../../../escaped"))
     capture(
         client(),
-        lambda url: decoy(data, url),
+        lambda url: decoy(Document(data), url),
         OWN,
         env={},
         seconds=NO_HURRY,

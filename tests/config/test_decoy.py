@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kimifix.config.decoy import DUMMY, decoy
-from kimifix.config.document import parse
+from kimifix.config.document import Document, parse
 from kimifix.config.patch import patch
 from kimifix.config.routes import ApiKey, Plan, change
 from kimifix.config.sample import SAMPLE
@@ -22,13 +22,13 @@ PLAN = Plan("header", ApiKey("sk-kimi-real-key"), "kimi_cli", "https://api.kimi.
 
 def copy(text: str) -> dict[str, Any]:
     """Return the data of the decoy of a config."""
-    return tomllib.loads(decoy(tomllib.loads(text), RECORDER))
+    return tomllib.loads(decoy(Document(tomllib.loads(text)), RECORDER))
 
 
 def test_a_patched_config_keeps_what_decides_the_identity(tmp_path: Any) -> None:
     """Type, headers, alias fields and default stay; addresses and secrets do not."""
     document = parse(SAMPLE.encode(), tmp_path / "config.toml")
-    patched = patch(document, change(document.data, PLAN)).data
+    patched = patch(document, change(document, PLAN))
     data = tomllib.loads(decoy(patched, RECORDER))
     assert data["default_model"] == "kimifix/kimi-for-coding"
     assert data["providers"] == {
@@ -45,8 +45,8 @@ def test_a_patched_config_keeps_what_decides_the_identity(tmp_path: Any) -> None
             "custom_headers": {"X-Msh-Platform": "kimi_cli"},
         },
     }
-    assert data["models"] == patched["models"]
-    assert data["thinking"] == patched["thinking"]
+    assert data["models"] == patched.data["models"]
+    assert data["thinking"] == patched.data["thinking"]
 
 
 def test_telemetry_is_off() -> None:
@@ -76,7 +76,7 @@ def test_telemetry_is_off() -> None:
 )
 def test_what_starts_processes_or_is_not_needed_is_left_out(text: str) -> None:
     """Hooks, MCP servers, helpers, services and what we do not know are not copied."""
-    text = decoy(tomllib.loads(text), RECORDER)
+    text = decoy(Document(tomllib.loads(text)), RECORDER)
     assert "steal" not in text
     assert "example" not in text
 
@@ -277,6 +277,6 @@ def test_no_planted_secret_or_address_survives(
 ) -> None:
     """However a config is built, its copy holds neither a secret nor a foreign address."""
     models = {alias: {"provider": alias, **entry} for alias, entry in models.items()}
-    text = decoy({**others, "providers": providers, "models": models}, RECORDER)
+    text = decoy(Document({**others, "providers": providers, "models": models}), RECORDER)
     tomllib.loads(text)
     assert "planted" not in text

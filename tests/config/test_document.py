@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kimifix.config.document import (
-    Reference,
-    alias_references,
-    aliases_of,
-    models,
-    parse,
-    providers,
-    served_by,
-)
+from kimifix.config.document import Document, Reference, parse
 from kimifix.errors import ConfigError
 
 PATH = Path("config.toml")
@@ -33,15 +26,15 @@ def test_text_keeps_its_line_ends_and_encodes_to_the_same_bytes() -> None:
     """Nothing is normalised on the way in or out."""
     for content in (b"", b"\r\n", b"a = 1\r\nb = '''\r\n'''", "a = 'ü'".encode()):
         document = parse(content, PATH)
-        assert document.encode(document.text) == content
+        assert document.content == content
     assert parse(b"a = '''\r\nx\r\n'''", PATH).data == {"a": "x\n"}
 
 
 def test_a_byte_order_mark_is_kept_apart() -> None:
-    """It is no part of the text and comes back with every successor."""
+    """It is no part of the text and comes back with the bytes."""
     document = parse(b"\xef\xbb\xbfa = 1", PATH)
     assert document.text == "a = 1"
-    assert document.encode("b = 2") == b"\xef\xbb\xbfb = 2"
+    assert replace(document, text="b = 2").content == b"\xef\xbb\xbfb = 2"
     assert parse(b"\xef\xbb\xbf", PATH).data == {}
 
 
@@ -116,10 +109,10 @@ def test_providers_and_models_are_tables_of_tables(section: str) -> None:
 
 def test_an_empty_config_has_no_providers_and_models() -> None:
     """The sections need not be there."""
-    data = parse(b"", PATH).data
-    assert providers(data) == {}
-    assert models(data) == {}
-    assert alias_references(data) == []
+    document = parse(b"", PATH)
+    assert document.providers == {}
+    assert document.models == {}
+    assert document.references == []
 
 
 def test_every_setting_that_names_an_alias_is_found() -> None:
@@ -138,7 +131,7 @@ def test_every_setting_that_names_an_alias_is_found() -> None:
         },
         "default_model": "z",
     }
-    assert alias_references(data) == [
+    assert Document(data).references == [
         Reference(("default_model",), "z"),
         Reference(("secondary_model", "model"), "m"),
         Reference(("secondary_model", "default_model"), "d"),
@@ -152,9 +145,9 @@ def test_settings_of_another_type_name_no_alias() -> None:
     """A config that the client would not read either breaks nothing."""
     values: list[Any] = [1, True, [], {}, ""]
     for value in values:
-        assert alias_references({"default_model": value, "secondary_model": value}) == []
+        assert Document({"default_model": value, "secondary_model": value}).references == []
         secondary = {"model": value, "default_model": value, "models": value}
-        assert alias_references({"secondary_model": secondary}) == []
+        assert Document({"secondary_model": secondary}).references == []
 
 
 def test_provider_id_wins_over_provider() -> None:
@@ -167,7 +160,9 @@ def test_provider_id_wins_over_provider() -> None:
             "d": {},
         }
     }
-    assert list(aliases_of(data, "x")) == ["a", "c"]
-    assert list(served_by(data, "x")) == ["a", "c"]
-    assert list(served_by({**data, "default_provider": "x"}, "x")) == ["a", "c", "d"]
-    assert list(served_by({**data, "default_provider": "x"}, "y")) == ["b"]
+    document = Document(data)
+    assert list(document.aliases_of("x")) == ["a", "c"]
+    assert list(document.served_by("x")) == ["a", "c"]
+    by_default = Document({**data, "default_provider": "x"})
+    assert list(by_default.served_by("x")) == ["a", "c", "d"]
+    assert list(by_default.served_by("y")) == ["b"]

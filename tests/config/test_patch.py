@@ -11,7 +11,7 @@ import pytest
 
 from kimifix.config import routes
 from kimifix.config.change import Change, Moved, Undo
-from kimifix.config.document import Document, own_entries, parse
+from kimifix.config.document import Document, parse
 from kimifix.config.patch import Patched, Unpatched, patch, same, unpatch
 from kimifix.config.routes import ApiKey, Login, Plan
 from kimifix.config.sample import SAMPLE
@@ -213,7 +213,7 @@ def document(text: str) -> Document:
 def patched(text: str, plan: Plan = HEADER) -> Patched:
     """Patch a text with a plan."""
     before = document(text)
-    return patch(before, routes.change(before.data, plan))
+    return patch(before, routes.change(before, plan))
 
 
 def unpatched(text: str, undo: Undo | None = None) -> Unpatched:
@@ -240,7 +240,7 @@ def test_every_shape_is_patched_and_given_back(shape: str, plan: Plan) -> None:
     """The data gains exactly the change, and unpatching gives the old bytes or, alone, data."""
     for spelling, text in spelled(SHAPES[shape]).items():
         before = document(text)
-        change = routes.change(before.data, plan)
+        change = routes.change(before, plan)
         result = patch(before, change)
         expected = tomllib.loads(text)
         for path, name in change.keys.items():
@@ -273,13 +273,13 @@ def test_a_config_without_managed_provider_gets_the_built_in_models(text: str, b
     """Also an empty one, one of comments only, and the client's own stub."""
     for spelling in spelled(text).values():
         before = parse((bom + spelling).encode(), Path("config.toml"))
-        result = patch(before, routes.change(before.data, ANTHROPIC))
+        result = patch(before, routes.change(before, ANTHROPIC))
         assert result.data["default_model"] == "kimifix/kimi-for-coding"
         assert result.data["thinking"] == {"enabled": True}
         assert {"kimifix/kimi-for-coding", "kimifix/k3"} <= result.data["models"].keys()
-        content = before.encode(result.text)
+        content = result.content
         back = unpatch(parse(content, Path("config.toml")), result.undo)
-        assert before.encode(back.text) == (bom + spelling).encode()
+        assert back.content == (bom + spelling).encode()
         assert back.data == before.data
 
 
@@ -333,7 +333,7 @@ def test_two_thousand_models_are_patched_and_given_back() -> None:
         )
     )
     result = patched(text)
-    assert len(own_entries(result.data)) == 2002
+    assert len(result.own_entries) == 2002
     assert unpatched(result.text, result.undo).text == text
     assert unpatched(result.text).text == text
 
@@ -494,7 +494,7 @@ def test_aliases_that_the_client_added_to_our_provider_go_too() -> None:
 def test_a_default_of_somebody_else_that_is_called_as_ours_stays() -> None:
     """The name alone makes nothing ours while an entry of that name is somebody else's."""
     text = 'default_model = "kimifix/x"\n[models."kimifix/x"]\nprovider = "x"\n' + MANAGED
-    assert unpatched(text) == Unpatched(text, document(text).data)
+    assert unpatched(text) == Unpatched(document(text).data, text)
 
 
 def test_a_default_of_ours_without_entry_is_led_back() -> None:

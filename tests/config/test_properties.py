@@ -59,7 +59,7 @@ def tried(usual: int) -> settings:
 def patched(text: str, plan: Plan) -> tuple[Document, Change, Patched]:
     """Patch a text with a plan."""
     document = parse(text.encode(), PATH)
-    change = routes.change(document.data, plan)
+    change = routes.change(document, plan)
     return document, change, patch(document, change)
 
 
@@ -70,7 +70,7 @@ def test_unpatching_gives_back_the_bytes(data: Data, random: Random, plan: Plan)
     text = written(data, random)
     assert same(tomllib.loads(text), data)
     document, _, result = patched(text, plan)
-    back = unpatch(Document(result.text, result.data), result.undo)
+    back = unpatch(result, result.undo)
     assert back.text == text
     assert same(back.data, data)
     assert back.left == ()
@@ -171,7 +171,7 @@ def _without_empty(data: Data) -> Data:
 def test_without_memory_every_name_of_ours_is_gone(data: Data, random: Random, plan: Plan) -> None:
     """What is left names nothing that does not exist, and all else is as it was."""
     _, change, result = patched(written(data, random), plan)
-    back = unpatch(Document(result.text, result.data), None).data
+    back = unpatch(result, None).data
     assert "kimifix" not in str(back)
     expected = tomllib.loads(written(data, Random(0)))
     for path in change.values:
@@ -204,7 +204,7 @@ def test_arbitrary_bytes_raise_only_our_own_errors(content: bytes) -> None:
         document = parse(content, PATH)
     except ConfigError:
         return
-    assert document.encode(document.text) == content
+    assert document.content == content
     tomllib.loads(masked(document.text))
 
 

@@ -13,6 +13,7 @@ from support.machine import Machine
 
 from kimifix.client.capture import _GUARD, Captured, capture
 from kimifix.config.decoy import decoy
+from kimifix.config.document import Document
 
 VERSIONS = pytest.mark.parametrize("version", ["0.38.0", "2.1.0"])
 BOTH = {
@@ -35,7 +36,7 @@ def captured(machine: Machine, **env: str) -> dict[str, Captured]:
     data = tomllib.loads(machine.config.read_text())
     found = capture(
         machine.client.programs / "kimi",
-        lambda url: decoy(data, url),
+        lambda url: decoy(Document(data), url),
         {provider: alias for provider, alias in BOTH.items() if provider in data["providers"]},
         env=machine.env | env,
         seconds=60,
