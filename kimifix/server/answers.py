@@ -85,7 +85,8 @@ class Answer:
         if self.problem == "foreign" and self.status in _SERVER_STATUSES:
             return classify(self.status, None, None)
         if self.problem is not None:
-            return _PROBLEMS[self.problem]
+            known = _WAYS.get(self.problem)
+            return Meaning("unreachable", *known) if known else _FOREIGN
         return classify(self.status, self.error_type, self.message)
 
     @property
@@ -101,21 +102,25 @@ class Answer:
 
 
 class _Row(NamedTuple):
-    """One row of the catalogue: any of ``texts`` in the message, or any of ``types``."""
+    """One row of the catalogue: one of ``statuses``, and one of ``texts`` in type or message."""
 
     statuses: Container[int]
-    texts: tuple[str, ...]
     meaning: Meaning
-    types: tuple[str, ...] = ()
+    texts: tuple[str, ...]
 
-    def matches(self, status: int, error_type: str, message: str) -> bool:
-        if status not in self.statuses:
-            return False
-        return error_type in self.types or any(text in message for text in self.texts)
+    def matches(self, status: int, told: str) -> bool:
+        return status in self.statuses and any(text in told for text in self.texts)
 
 
-_ANYTHING = ("",)
+def _row(
+    statuses: Container[int], verdict: Verdict, meaning: str, advice: str, *texts: str
+) -> _Row:
+    return _Row(statuses, Meaning(verdict, meaning, advice), texts)
+
+
+_ANYTHING = ""
 _SERVER_STATUSES = (499, *range(500, 600))
+_USED_UP = "the usage limit of the plan is reached"
 _WAIT_FOR_RESET = "wait for the reset: the console shows the window and when it ends"
 
 _UNKNOWN = Meaning(
@@ -123,133 +128,114 @@ _UNKNOWN = Meaning(
     "the answer is not in the catalogue",
     f"nothing is known about this answer: show status, type and message to {SUPPORT}",
 )
-_ACCEPTED = Meaning("accepted", "the request was answered", "nothing to do")
 
 # The first row that matches counts.
 _CATALOGUE = (
-    _Row((200,), _ANYTHING, _ACCEPTED),
-    _Row(
+    _row((200,), "accepted", "the request was answered", "nothing to do", _ANYTHING),
+    _row(
         (403,),
-        ("only available for coding agents",),
-        Meaning(
-            "identity",
-            "this client identity is not allowed on this surface",
-            "update kimi-code first; then `kimifix doctor --probe` tells which route is open",
-        ),
+        "identity",
+        "this client identity is not allowed on this surface",
+        "update kimi-code first; then `kimifix doctor --probe` tells which route is open",
+        "only available for coding agents",
     ),
-    _Row(
+    _row(
         (403,),
-        ("access terminated",),
-        Meaning(
-            "suspended",
-            "the account is suspended",
-            f"write to {SUPPORT} and change nothing here",
-        ),
+        "suspended",
+        "the account is suspended",
+        f"write to {SUPPORT} and change nothing here",
+        "access terminated",
     ),
-    _Row(
+    _row(
         (403,),
-        (
-            "usage limit for this billing cycle",
-            "weekly (7-day) usage limit",
-            "5-hour usage limit",
-            "monthly usage limit",
-        ),
-        Meaning("quota", "the usage limit of the plan is reached", _WAIT_FOR_RESET),
+        "quota",
+        _USED_UP,
+        _WAIT_FOR_RESET,
+        "usage limit for this billing cycle",
+        "weekly (7-day) usage limit",
+        "5-hour usage limit",
+        "monthly usage limit",
     ),
-    _Row(
+    _row(
         (403,),
-        ("concurrent request limit",),
-        Meaning(
-            "quota",
-            "too many requests at once, or a limit set on the account",
-            "use fewer sessions at once",
-        ),
+        "quota",
+        "too many requests at once, or a limit set on the account",
+        "use fewer sessions at once",
+        "concurrent request limit",
     ),
-    _Row(
+    _row(
         (402,),
-        ("unable to verify your membership benefits",),
-        Meaning(
-            "plan",
-            "there is no coding plan, or it has expired",
-            "check the subscription on the website",
-        ),
+        "plan",
+        "there is no coding plan, or it has expired",
+        "check the subscription on the website",
+        "unable to verify your membership benefits",
     ),
-    _Row(
+    _row(
         (401,),
-        (
-            "api key appears to be invalid or may have expired",
-            "invalid authentication",
-            "invalid x-api-key",
-        ),
-        Meaning(
-            "credential",
-            "the credential is not accepted",
-            f"sign in again with `kimi login`, or use a key of {CONSOLE}: "
-            "a key of the Open Platform does not work here",
-        ),
+        "credential",
+        "the credential is not accepted",
+        f"sign in again with `kimi login`, or use a key of {CONSOLE}: "
+        "a key of the Open Platform does not work here",
+        "api key appears to be invalid or may have expired",
+        "invalid authentication",
+        "invalid x-api-key",
     ),
-    _Row(
+    _row(
         (401,),
-        ("model id does not exist", "does not have access to"),
-        Meaning("model", "the plan does not include this model", "choose another model"),
+        "model",
+        "the plan does not include this model",
+        "choose another model",
+        "model id does not exist",
+        "does not have access to",
     ),
-    _Row(
+    _row(
         (404,),
-        ("not found the model", "method not found"),
-        Meaning(
-            "model",
-            "the server knows no such model, or not under this URL",
-            "check `model` and `base_url` in the config",
-        ),
+        "model",
+        "the server knows no such model, or not under this URL",
+        "check `model` and `base_url` in the config",
+        "not found the model",
+        "method not found",
     ),
-    _Row(
+    _row(
         (429,),
-        ("engine is currently overloaded",),
-        Meaning(
-            "overload",
-            "the server is overloaded, or refuses the identity in disguise",
-            "wait some minutes and ask again",
-        ),
+        "overload",
+        "the server is overloaded, or refuses the identity in disguise",
+        "wait some minutes and ask again",
+        "engine is currently overloaded",
     ),
-    _Row(
+    _row(
         (429,),
-        ("receiving too many requests",),
-        Meaning("quota", "too many requests in a short time", "wait some minutes"),
+        "quota",
+        "too many requests in a short time",
+        "wait some minutes",
+        "receiving too many requests",
     ),
-    _Row(
+    _row(
         (429,),
-        ("usage limit for this period", "kimi monthly usage limit"),
-        Meaning("quota", "the usage limit of the plan is reached", _WAIT_FOR_RESET),
+        "quota",
+        _USED_UP,
+        _WAIT_FOR_RESET,
+        "usage limit for this period",
+        "kimi monthly usage limit",
     ),
-    _Row(
+    _row(
         (403, 429),
-        (
-            "exceeded_current_quota_error",
-            "insufficient balance",
-            "check your account balance",
-            "is not active",
-        ),
-        Meaning(
-            "credential",
-            "this is a key of the pay-as-you-go Open Platform",
-            f"use the login, or a key of {CONSOLE}: this one belongs to another platform",
-        ),
-        types=("exceeded_current_quota_error",),
+        "credential",
+        "this is a key of the pay-as-you-go Open Platform",
+        f"use the login, or a key of {CONSOLE}: this one belongs to another platform",
+        "exceeded_current_quota_error",
+        "insufficient balance",
+        "check your account balance",
+        "is not active",
     ),
-    _Row(
+    _row(
         (400,),
+        "request",
+        "the server does not accept the content of the request",
+        "check `model` and `base_url` in the config: this is not about the identity",
         _ANYTHING,
-        Meaning(
-            "request",
-            "the server does not accept the content of the request",
-            "check `model` and `base_url` in the config: this is not about the identity",
-        ),
     ),
-    _Row(
-        _SERVER_STATUSES,
-        _ANYTHING,
-        Meaning("server", "the server failed", "ask again in some minutes"),
-    ),
+    _row(_SERVER_STATUSES, "server", "the server failed", "ask again in some minutes", _ANYTHING),
 )
 
 
@@ -261,51 +247,38 @@ def classify(status: int | None, error_type: str | None, message: str | None) ->
     """
     if status is None:
         return _UNKNOWN
-    kind, text = error_type or "", (message or "").lower()
-    rows = (row.meaning for row in _CATALOGUE if row.matches(status, kind, text))
+    told = f"{error_type or ''}\n{message or ''}".lower()
+    rows = (row.meaning for row in _CATALOGUE if row.matches(status, told))
     return next(rows, _UNKNOWN)
 
 
-_CHECK_CONNECTION = "check the network connection, then ask again"
-
-_PROBLEMS: dict[Problem, Meaning] = {
-    "unsendable": Meaning(
-        "unreachable",
-        "the request could not be made",
-        "check `base_url` and the credential",
-    ),
-    "dns": Meaning(
-        "unreachable",
+_AGAIN = "check the network connection, then ask again"
+_WAYS = {
+    "unsendable": ("the request could not be made", "check `base_url` and the credential"),
+    "dns": (
         "the name of the server could not be resolved",
         "check `base_url` and the network connection, then ask again",
     ),
-    "refused": Meaning(
-        "unreachable",
-        "nothing listens there",
-        "check `base_url`, and the proxy if there is one",
-    ),
-    "timeout": Meaning("unreachable", "no answer in time", _CHECK_CONNECTION),
-    "network": Meaning("unreachable", "the server could not be reached", _CHECK_CONNECTION),
-    "tls": Meaning(
-        "unreachable",
+    "refused": ("nothing listens there", "check `base_url`, and the proxy if there is one"),
+    "timeout": ("no answer in time", _AGAIN),
+    "network": ("the server could not be reached", _AGAIN),
+    "tls": (
         "no trusted TLS connection",
         "check the clock, and whether something intercepts TLS: "
         "NODE_EXTRA_CA_CERTS names the certificate of a company's proxy",
     ),
-    "proxy": Meaning(
-        "unreachable",
+    "proxy": (
         "the proxy did not let the request through",
         "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY",
     ),
-    "redirect": Meaning(
-        "unreachable",
+    "redirect": (
         "the server sends to another address, which was not followed",
         "check `base_url`",
     ),
-    "broken": Meaning("unreachable", "the answer broke off or is not HTTP", _CHECK_CONNECTION),
-    "foreign": Meaning(
-        "unknown",
-        "something else than the API answered",
-        "check `base_url`, and whether a proxy or a sign-in page of the network is in between",
-    ),
+    "broken": ("the answer broke off or is not HTTP", _AGAIN),
 }
+_FOREIGN = Meaning(
+    "unknown",
+    "something else than the API answered",
+    "check `base_url`, and whether a proxy or a sign-in page of the network is in between",
+)

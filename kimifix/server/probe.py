@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 
 from kimifix.secret import Secret, redact, register
 from kimifix.server.answers import Answer, Probe, Surface
-from kimifix.server.transport import Reply, TransportError, post, target
+from kimifix.server.transport import SECONDS, Reply, TransportError, send, target
 
-TIMEOUT_SECONDS = 20.0
 _LONGEST_MESSAGE = 300
 _LONGEST_TYPE = 80
 
@@ -29,7 +28,7 @@ def ask(
     headers: Mapping[str, str],
     credential: Secret,
     env: Mapping[str, str],
-    seconds: float = TIMEOUT_SECONDS,
+    seconds: float = SECONDS,
 ) -> Answer:
     """Send the request of ``probe`` and return the answer; raises nothing for any answer.
 
@@ -44,7 +43,7 @@ def ask(
     try:
         to = target(_url(probe.surface, base_url))
         body = json.dumps(_body(model)).encode()
-        reply = post(to, with_credential.items(), body, env, seconds)
+        reply = send(to, with_credential.items(), body, env, seconds)
     except TransportError as error:
         return Answer(probe, error.status, None, _clean(error.message), error.problem)
     return _answer(probe, reply)

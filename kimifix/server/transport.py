@@ -1,40 +1,48 @@
-"""One HTTP request within a time limit, headers exactly as given, no redirect followed.
+"""One HTTP request: headers exactly as given, no redirect followed, an end to time and size.
 
-Neither urllib nor http.client can send it: the first rewrites the spelling of header
-names, and the time limits of both start anew with every byte that trickles in.
+`http.client` sends it in a thread of its own, for neither the resolver nor a server that
+trickles keeps to a time limit. Which proxy it goes through follows the rules of the client,
+as in the source of kimi-code 2.1.0 and its HTTP library (undici 7.27).
 """
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import re
 import socket
 import ssl
 import threading
-import time
 import zlib
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
 
-from kimifix.secret import register
+from kimifix.secret import Secret, register
 from kimifix.server.answers import Problem
-from kimifix.server.proxies import Proxy, ProxyError, choose
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-# As `socket.getaddrinfo` returns them: family, kind, protocol, canonical name, address.
-_Address = tuple[int, int, int, str, Any]
-
+SECONDS = 15.0
 _LONGEST_BODY = 64 * 1024
+_MOST_BYTES = 4 * _LONGEST_BODY
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = r"[\w-][\w.-]*|[0-9a-f.]*:[0-9a-f:.]+"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# A lower-case name wins over its upper-case twin, and `HTTP_PROXY` serves https as well.
+_PROXY_VARIABLES = {
+    "https": ("https_proxy", "all_proxy", "http_proxy"),
+    "http": ("http_proxy", "all_proxy"),
+}
+_SOCKS = ("socks", "socks4", "socks4a", "socks5", "socks5h")
+_TUNNEL_REFUSED = "Tunnel connection failed: "  # as `http.client` begins its OSError
 
 
 class TransportError(Exception):
@@ -62,6 +70,12 @@ class Target:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the request does not leave this machine."""
+        local = any(_is_within(self.host, name) for name in _LOOPBACK)
+        return local or re.fullmatch(r"127(\.\d+){3}", self.host) is not None
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -71,6 +85,14 @@ class Reply:
     location: str | None
     body: bytes
     whole: bool
+
+
+class Proxy(NamedTuple):
+    """An HTTP proxy; ``authorization`` is the value of its `Proxy-Authorization`."""
+
+    host: str
+    port: int
+    authorization: Secret | None = None
 
 
 def target(url: str) -> Target:
@@ -99,121 +121,167 @@ def target(url: str) -> Target:
     return Target(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], whole)
 
 
-def post(
+def send(
     to: Target,
     headers: Iterable[tuple[str, str]],
-    body: bytes,
+    body: bytes | None,
     env: Mapping[str, str],
-    seconds: float,
+    seconds: float = SECONDS,
 ) -> Reply:
-    """Send ``body`` to ``to`` and return the answer, all of it within ``seconds``.
+    """Return the answer to one request, a GET without ``body``, else a POST.
 
-    ``env`` says which proxy to use and, in NODE_EXTRA_CA_CERTS, which further certificates
-    the client trusts. Raises ``TransportError``.
+    All of it, name lookup, proxy and TLS included, takes at most ``seconds``. ``env`` says
+    which proxy to use and, in NODE_EXTRA_CA_CERTS, which further certificates the client
+    trusts. Raises ``TransportError``.
     """
-    head = _head(to, [("host", to.authority), *headers, ("content-length", str(len(body)))])
-    deadline = _Deadline(seconds)
-    try:
-        proxy = choose(to.scheme, to.host, to.port, env)
-    except ProxyError as error:
-        raise TransportError("proxy", str(error)) from None
-    with ExitStack() as stack:
-        try:
-            connection = _connected(to, proxy, env, deadline, stack)
-            connection.settimeout(deadline.left())
-            connection.sendall(head + body)
-            return _reply(connection, deadline)
-        except TimeoutError:
-            raise TransportError("timeout", f"no answer within {seconds:g} s") from None
-        except ConnectionRefusedError:
-            raise TransportError("refused", f"{to.authority} refused the connection") from None
-        except ssl.SSLEOFError:
-            raise TransportError("broken", "the server closed the connection") from None
-        except ssl.SSLError as error:
-            raise TransportError("tls", _tls_message(error)) from None
-        except ConnectionError:
-            raise TransportError("broken", "the server closed the connection") from None
-        except OSError as error:
-            raise TransportError("network", error.strerror or type(error).__name__) from None
-
-
-def _head(to: Target, headers: Iterable[tuple[str, str]]) -> bytes:
-    lines = [f"POST {to.path} HTTP/1.1"]
-    for name, value in headers:
+    sized = () if body is None else (("content-length", str(len(body))),)
+    lines = [("host", to.authority), *headers, *sized]
+    for name, value in lines:
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise TransportError("unsendable", f"no header can carry this value: {name}")
-        lines.append(f"{name}: {value}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    exchange = _Exchange(to, lines, body, env, seconds)
+    # A thread that is held back, by the resolver for example, does not hold us back.
+    thread = threading.Thread(target=exchange.run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return exchange.outcome()
 
 
-class _Deadline:
-    """A moment on the monotonic clock after which nothing is waited for any more."""
+@dataclass(eq=False)
+class _Exchange:
+    """One request and its answer, as far as it has come."""
 
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+    to: Target
+    headers: list[tuple[str, str]]
+    body: bytes | None
+    env: Mapping[str, str]
+    seconds: float
+    proxy: Proxy | None = None
+    connected: socket.socket | None = None
+    status: int | None = None
+    result: Reply | Exception | None = None
 
-    def left(self) -> float:
-        """Return the seconds left; raises ``TimeoutError`` when there are none."""
-        seconds = self._end - time.monotonic()
-        if seconds <= 0:
-            raise TimeoutError
-        return seconds
+    def run(self) -> None:
+        try:
+            with closing(self._prepared()) as connection:
+                connection.connect()
+                self.connected = connection.sock
+                self.connected.settimeout(self.seconds)
+                self.result = self._reply(connection)
+        except Exception as error:  # `outcome` raises it where it is waited for
+            self.result = error
+
+    def outcome(self) -> Reply:
+        """Return the answer; what is still under way is broken off. Raises ``TransportError``."""
+        result = self.result
+        if result is None and self.connected is not None:
+            with suppress(OSError):
+                self.connected.shutdown(socket.SHUT_RDWR)
+        if isinstance(result, Reply):
+            return result
+        raise self._explained(result or TimeoutError())
+
+    def _prepared(self) -> http.client.HTTPConnection:
+        to = self.to
+        self.proxy = proxy = proxy_for(to, self.env)
+        host, port = (proxy.host, proxy.port) if proxy else (to.host, to.port)
+        # An address that swallows packets must leave time for the next one.
+        seconds = self.seconds / 2
+        connection = http.client.HTTPConnection(host, port, timeout=seconds)
+        if to.scheme == "https":
+            connection = http.client.HTTPSConnection(
+                host, port, timeout=seconds, context=_tls_context(self.env)
+            )
+        connection.response_class = _Response
+        if proxy is not None:
+            name = f"[{to.host}]" if ":" in to.host else to.host
+            headers = {"host": f"{name}:{to.port}"}
+            if proxy.authorization is not None:
+                headers["proxy-authorization"] = proxy.authorization.reveal()
+            connection.set_tunnel(to.host, to.port, headers)
+        return connection
+
+    def _reply(self, connection: http.client.HTTPConnection) -> Reply:
+        method = "GET" if self.body is None else "POST"
+        connection.putrequest(method, self.to.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers:
+            connection.putheader(name, value)
+        connection.endheaders(self.body)
+        with connection.getresponse() as response:
+            self.status = response.status
+            location = response.getheader("location")
+            if location is not None and 300 <= response.status < 400:
+                return Reply(response.status, location, b"", whole=True)
+            try:
+                raw = response.read(_LONGEST_BODY)
+                whole = not response.length or len(raw) == _LONGEST_BODY
+            except http.client.IncompleteRead as error:
+                raw, whole = error.partial, False
+            body = _decoded(raw, response.getheader("content-encoding", ""))
+            return Reply(response.status, None, body, whole)
+
+    def _explained(self, error: Exception) -> Exception:
+        """Return ``error`` in the user's words; as it is where it is a bug."""
+        proxy = self.proxy if self.connected is None else None
+        who = f"the proxy {proxy.host}:{proxy.port}" if proxy else self.to.authority
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        problem: Problem
+        match error:
+            case ssl.SSLError() if not isinstance(error, ssl.SSLEOFError):
+                return TransportError("tls", _tls_message(error))
+            case TimeoutError() if self.status is not None:
+                problem, text = "timeout", "the answer began, but did not end in time"
+            case TimeoutError():
+                problem, text = "timeout", f"no answer within {self.seconds:g} s"
+            case OSError() | ValueError() | http.client.HTTPException() if self.status:
+                problem, text = "broken", "the answer broke off"
+            case socket.gaierror() | UnicodeError():
+                problem, text = "dns", f"no address is known for {who}"
+            case ConnectionRefusedError():
+                problem, text = "refused", f"{who} refused the connection"
+            case ConnectionError() | ssl.SSLEOFError():
+                problem, text = "broken", f"{who} closed the connection"
+            case OSError() if reason.startswith(_TUNNEL_REFUSED):
+                problem, text = "proxy", f"{who} refused: {reason.removeprefix(_TUNNEL_REFUSED)}"
+            case OSError():
+                problem, text = "network", f"{reason} ({who})" if proxy else reason
+            case ValueError() | http.client.HTTPException():
+                problem, text = "broken", f"{who} does not speak HTTP"
+            case _:
+                return error
+        return TransportError("proxy" if proxy else problem, text, self.status)
 
 
-class _Incoming(io.RawIOBase):
-    """What comes in on a connection before a deadline; closing it leaves the connection."""
+class _Response(http.client.HTTPResponse):
+    """A response that ends after ``_MOST_BYTES``, head, chunk sizes and interim answers included.
 
-    def __init__(self, connection: socket.socket, deadline: _Deadline) -> None:
-        self._connection = connection
-        self._deadline = deadline
+    `http.client` bounds a line and the number of headers; not how many interim answers
+    come, nor what a chunk of negative size is read to.
+    """
+
+    def __init__(self, sock: socket.socket, *args: object, **options: object) -> None:
+        super().__init__(sock, *args, **options)  # type: ignore[arg-type]
+        self.fp.close()
+        self.fp = io.BufferedReader(_Capped(sock.makefile("rb", buffering=0)))
+
+
+class _Capped(io.RawIOBase):
+    def __init__(self, incoming: socket.SocketIO) -> None:
+        self._incoming, self._left = incoming, _MOST_BYTES
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        self._connection.settimeout(self._deadline.left())
-        return self._connection.recv_into(buffer)
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        count = self._incoming.readinto(buffer)
+        self._left -= count or 0
+        if self._left < 0:
+            raise http.client.HTTPException("too long")
+        return count
 
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """Return the file that `http.client.HTTPResponse` asks a socket for."""
-        assert mode == "rb"  # noqa: S101
-        return io.BufferedReader(self)
-
-
-def _response(
-    connection: socket.socket, deadline: _Deadline, method: str
-) -> http.client.HTTPResponse:
-    incoming = cast("socket.socket", _Incoming(connection, deadline))
-    response = http.client.HTTPResponse(incoming, method=method)
-    try:
-        response.begin()
-    except http.client.RemoteDisconnected:
-        raise ConnectionResetError from None
-    except http.client.HTTPException:
-        raise TransportError("broken", "what answered does not speak HTTP") from None
-    return response
-
-
-def _reply(connection: socket.socket, deadline: _Deadline) -> Reply:
-    with _response(connection, deadline, "POST") as response:
-        location = response.getheader("location")
-        if location is not None and 300 <= response.status < 400:
-            return Reply(response.status, location, b"", whole=True)
-        try:
-            raw = response.read(_LONGEST_BODY)
-            whole = not response.length or len(raw) == _LONGEST_BODY
-        except http.client.IncompleteRead as error:
-            raw, whole = error.partial, False
-        except http.client.HTTPException:
-            raw, whole = b"", False
-        except TimeoutError:
-            raise TransportError(
-                "timeout", "the answer began, but did not end in time", response.status
-            ) from None
-        except OSError:
-            raise TransportError("broken", "the answer broke off", response.status) from None
-        body = _decoded(raw, response.getheader("content-encoding", ""))
-        return Reply(response.status, None, body, whole)
+    def close(self) -> None:
+        self._incoming.close()
+        super().close()
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:
@@ -223,93 +291,6 @@ def _decoded(body: bytes, encoding: str) -> bytes:
         with suppress(zlib.error):
             return zlib.decompressobj(window).decompress(body, _LONGEST_BODY)
     return body
-
-
-def _connected(
-    to: Target,
-    proxy: Proxy | None,
-    env: Mapping[str, str],
-    deadline: _Deadline,
-    stack: ExitStack,
-) -> socket.socket:
-    """Return a connection to ``to``, which ``stack`` closes."""
-    if proxy is None:
-        connection = stack.enter_context(_dial(to.host, to.port, deadline))
-    else:
-        connection = stack.enter_context(_tunnel(to, proxy, deadline))
-    if to.scheme == "http":
-        return connection
-    connection.settimeout(deadline.left())
-    context = _tls_context(env)
-    return stack.enter_context(context.wrap_socket(connection, server_hostname=to.host))
-
-
-def _dial(host: str, port: int, deadline: _Deadline) -> socket.socket:
-    addresses = _resolved(host, port, deadline)
-    failure: OSError = ConnectionRefusedError()
-    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
-        connection = socket.socket(family, kind, protocol)
-        try:
-            # An address that swallows packets must leave time for the others.
-            connection.settimeout(deadline.left() / (len(addresses) - tried))
-            connection.connect(address)
-        except OSError as error:
-            connection.close()
-            failure = error
-        else:
-            return connection
-    raise failure
-
-
-def _resolved(host: str, port: int, deadline: _Deadline) -> list[_Address]:
-    found: list[list[_Address]] = []
-
-    def look_up() -> None:
-        with suppress(OSError, UnicodeError):
-            found.append(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
-
-    # The resolver knows no time limit; a thread that it holds back does not hold us back.
-    thread = threading.Thread(target=look_up, daemon=True)
-    thread.start()
-    thread.join(deadline.left())
-    if thread.is_alive():
-        raise TimeoutError
-    if not found:
-        raise TransportError("dns", f"no address is known for {host}")
-    return found[0]
-
-
-def _tunnel(to: Target, proxy: Proxy, deadline: _Deadline) -> socket.socket:
-    """Return a connection to ``to`` through ``proxy``, which sees the name of the host alone."""
-    name = f"the proxy {proxy.host}:{proxy.port}"
-    try:
-        connection = _dial(proxy.host, proxy.port, deadline)
-    except TransportError as error:
-        raise TransportError("proxy", f"{name}: {error.message}") from None
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise TransportError("proxy", f"{name} cannot be reached: {reason}") from None
-    with ExitStack() as stack:
-        stack.enter_context(connection)
-        host = f"[{to.host}]" if ":" in to.host else to.host
-        lines = [f"CONNECT {host}:{to.port} HTTP/1.1", f"host: {host}:{to.port}"]
-        if proxy.authorization is not None:
-            lines.append(f"proxy-authorization: {proxy.authorization.reveal()}")
-        try:
-            connection.settimeout(deadline.left())
-            connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-            response = _response(connection, deadline, "CONNECT")
-        except TransportError:
-            raise TransportError("proxy", f"{name} does not speak HTTP") from None
-        except TimeoutError:
-            raise TransportError("proxy", f"{name} did not answer in time") from None
-        except OSError:
-            raise TransportError("proxy", f"{name} closed the connection") from None
-        if not 200 <= response.status < 300:
-            status = f"{response.status} {response.reason}".strip()
-            raise TransportError("proxy", f"{name} refused: {status}")
-        stack.pop_all()
-    return connection
 
 
 def _tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
@@ -328,3 +309,63 @@ def _tls_message(error: ssl.SSLError) -> str:
         return f"the certificate is not trusted: {error.verify_message}"
     reason = (error.reason or "failed").replace("_", " ").lower()
     return f"the TLS handshake failed: {reason}"
+
+
+def proxy_for(to: Target, env: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy on the way ``to`` the server, None where it is asked directly.
+
+    Raises ``TransportError`` for a proxy that kimifix cannot use.
+    """
+    exceptions = _variable(env, "no_proxy").lower()
+    if "*" in re.split(r"[,\s]+", exceptions) or _is_excepted(to, exceptions):
+        return None
+    socks = None
+    for name in _PROXY_VARIABLES[to.scheme]:
+        value = _variable(env, name)
+        if value.partition(":")[0].lower() in _SOCKS:
+            socks = socks or name
+        elif value:
+            return _parsed_proxy(name, value)
+    if socks is None:
+        return None
+    raise TransportError(
+        "proxy",
+        f"{socks.upper()} names a SOCKS proxy, through which kimifix cannot ask: "
+        "set HTTPS_PROXY to an HTTP proxy for this run",
+    )
+
+
+def _variable(env: Mapping[str, str], name: str) -> str:
+    return env.get(name, "").strip() or env.get(name.upper(), "").strip()
+
+
+def _parsed_proxy(name: str, value: str) -> Proxy:
+    wrong = TransportError("proxy", f"{name.upper()} is not of the form http://host:port")
+    try:
+        url = urlsplit(value)
+        host, port = url.hostname, url.port
+    except ValueError:
+        raise wrong from None
+    if url.scheme != "http" or not host or not re.fullmatch(r"[\w.:-]+", host, re.ASCII):
+        raise wrong
+    if url.username is None:
+        return Proxy(host, port or 80)
+    user, password = unquote(url.username), unquote(url.password or "")
+    pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+    for secret in (url.password or "", password, pair):
+        register(secret)
+    return Proxy(host, port or 80, Secret(f"Basic {pair}"))
+
+
+def _is_excepted(to: Target, exceptions: str) -> bool:
+    for entry in (*re.split(r"[,\s]+", exceptions), *_LOOPBACK):
+        match = re.fullmatch(r"(\[[^\]]+\]|[^:]+):(\d{1,5})", entry)
+        name, port = (match[1], int(match[2])) if match else (entry, to.port)
+        name = name.removeprefix("*").removeprefix(".").strip("[]")
+        if name and port == to.port and _is_within(to.host, name):
+            return True
+    return False
+
+
+def _is_within(host: str, domain: str) -> bool:
+    return host.lower() == domain or host.lower().endswith(f".{domain}")
