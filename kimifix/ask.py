@@ -10,7 +10,6 @@ from kimifix.config import routes
 from kimifix.config.document import MANAGED, OWN
 from kimifix.config.routes import BUILT_IN_MODELS
 from kimifix.credentials import checked_key
-from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.secret import Secret
@@ -19,14 +18,6 @@ from kimifix.server.answers import Answer
 from kimifix.server.judgement import Credential, Judgement
 from kimifix.server.probe import ask
 from kimifix.words import span
-
-_STATUS: Mapping[str, Status] = {
-    "accepted": "ok",
-    "overload": "warning",
-    "server": "warning",
-    "unknown": "warning",
-    "unreachable": "warning",
-}
 
 
 @dataclass(frozen=True)
@@ -78,33 +69,6 @@ def probe(machine: Machine, progress: Callable[[str], None], key: Secret | None 
         credential=kind,
     )
     return Probed(tuple(found), judgement)
-
-
-def finding(probed: Probed) -> Finding:
-    """Return what a probe has shown as a finding."""
-    judgement = probed.judgement
-    status = _STATUS.get(judgement.verdict, "error")
-    if judgement.verdict == "identity" and judgement.recommendation == "not-needed":
-        status = "ok"  # refused as expected, and the patch in place leads round it
-    message = "; ".join((judgement.sentence, *judgement.notes))
-    data = {
-        "verdict": judgement.verdict,
-        "recommendation": judgement.recommendation,
-        "answers": [
-            {
-                "surface": answer.probe.surface,
-                "platform": answer.probe.platform,
-                "http": answer.status,
-                "verdict": answer.verdict,
-                "meaning": answer.meaning.meaning,
-                "type": answer.error_type,
-                "message": answer.message,
-                "problem": answer.problem,
-            }
-            for answer in probed.answers
-        ],
-    }
-    return Finding("probe", status, message, judgement.advice, data)
 
 
 def _credential(machine: Machine, key: Secret | None) -> tuple[Credential, Secret]:

@@ -283,12 +283,12 @@ def print_revert(printer: Printer, outcome: revert.Outcome) -> None:
 def print_doctor(printer: Printer, report: doctor.Report) -> None:
     """Print the findings as a table that fits the terminal, then the verdict."""
     if printer.as_json:
-        findings = [asdict(finding) for finding in report.findings]
+        findings = [{"check": name} | asdict(found) for name, found in report.findings.items()]
         verdict = {"verdict": report.verdict, "next": report.next_command}
         printer.json({"status": report.worst, "findings": findings, **verdict})
         return
-    for finding in report.findings:
-        printer.row(finding.status, finding.check, finding.message, finding.hint)
+    for name, finding in report.findings.items():
+        printer.row(finding.status, name, finding.message, finding.hint)
     if report.matrix:
         printer.text()
         header = ("surface", "X-Msh-Platform", "HTTP", "meaning")

@@ -12,6 +12,12 @@ import pytest
 from support.command import Kimifix, Result
 from support.configs import LOGGED_IN, install_client, sign_in, write_config
 
+from kimifix.client.home import Home
+from kimifix.doctor import look
+from kimifix.doctor.finding import Finding
+from kimifix.errors import ConfigError, KimifixError
+from kimifix.machine import Machine
+
 KEY = "sk-kimi-not-a-real-key-0123456789"
 ORDER = [
     "client",
@@ -322,6 +328,21 @@ def test_secrets_never_appear(kimifix: Kimifix, home: Path, client: Path) -> Non
         result = kimifix(*arguments, env=env)
         for place, secret in planted.items():
             assert secret not in result.out + result.err, (arguments, place)
+
+
+def test_a_check_that_fails_for_a_reason_of_its_own_says_so(tmp_path: Path) -> None:
+    """Only what needs a config that cannot be read is skipped for it."""
+    machine = Machine(Home(tmp_path, "--home"), {})
+
+    def check_disk(_: Machine) -> Finding:
+        raise KimifixError("the folder is full", "free some space")
+
+    def check_text(_: Machine) -> Finding:
+        raise ConfigError(tmp_path, "not valid TOML")
+
+    told = Finding("warning", "could not check: the folder is full", "free some space")
+    assert look(check_disk, machine) == told
+    assert look(check_text, machine).status == "skipped"
 
 
 def test_a_crashing_check_hides_no_other(kimifix: Kimifix, home: Path, client: Path) -> None:

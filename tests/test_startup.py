@@ -139,7 +139,13 @@ def test_doctor_reads_without_editor_and_network(ours: Loaded, signed_in: Path) 
 
 def test_doctor_leaves_probe_and_capture_alone(loaded: Loaded, signed_in: Path) -> None:
     """What only --probe or --capture needs is not loaded without them, and no other verb is."""
-    others = {"kimifix.apply", "kimifix.revert", "kimifix.ask", "kimifix.doctor.capture"}
+    others = {
+        "kimifix.apply",
+        "kimifix.revert",
+        "kimifix.ask",
+        "kimifix.doctor.capture",
+        "kimifix.doctor.server",
+    }
     others |= {"kimifix.server.probe", "kimifix.client.capture", "kimifix.crash"}
     modules = loaded("doctor")
     assert "kimifix.doctor" in modules
@@ -157,7 +163,7 @@ def test_apply_loads_no_network_code(ours: Loaded, signed_in: Path) -> None:
 def test_apply_takes_nothing_from_other_verbs(loaded: Loaded, signed_in: Path) -> None:
     """Neither the doctor, nor what we know of the server, nor the crash report is loaded."""
     modules = loaded("apply", "--dry-run")
-    others = {"kimifix.doctor", "kimifix.doctor.checks", "kimifix.revert", "kimifix.server"}
+    others = {"kimifix.doctor", "kimifix.revert", "kimifix.server"}
     assert present(modules, others | {"kimifix.crash"}) == set()
 
 
@@ -173,5 +179,5 @@ def test_revert_loads_no_editor(ours: Loaded, signed_in: Path) -> None:
     ours("apply", "--yes")
     modules = ours("revert", "--yes")
     assert present(modules, NETWORK | LUXURIES) == set()
-    others = {"kimifix.apply", "kimifix.doctor", "kimifix.doctor.checks", "kimifix.server"}
+    others = {"kimifix.apply", "kimifix.doctor", "kimifix.server"}
     assert present(modules, others) == set()

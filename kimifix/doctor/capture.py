@@ -18,13 +18,13 @@ SECONDS = 30.0
 _PRIVATE_HEADERS = ("x-msh-device-name", "x-msh-device-id")
 
 
-def finding(machine: Machine, progress: Callable[[str], None]) -> Finding:
+def check_capture(machine: Machine, progress: Callable[[str], None]) -> Finding:
     """Return what the installed client really sends for the managed and the own provider."""
     if machine.install is None:
-        return Finding("capture", "skipped", "there is no kimi-code to run")
+        return Finding("skipped", "there is no kimi-code to run")
     asked = _aliases(machine)
     if not asked:
-        return Finding("capture", "skipped", "no model of the managed or the own provider")
+        return Finding("skipped", "no model of the managed or the own provider")
     try:
         recorded = capture(
             machine.install.path,
@@ -39,7 +39,7 @@ def finding(machine: Machine, progress: Callable[[str], None]) -> Finding:
     data = {"captured": [_data(one) for one in recorded]}
     status: Status = "ok" if all(_is_expected(machine, one) for one in recorded) else "warning"
     message = "; ".join(_sentence(one) for one in recorded)
-    return Finding("capture", status, message, _hint(machine, recorded), data)
+    return Finding(status, message, _hint(machine, recorded), data)
 
 
 def _aliases(machine: Machine) -> dict[str, str]:

@@ -23,23 +23,17 @@ def check_client(machine: Machine) -> Finding:
         extension = next((i for i in machine.installs if i.origin == "vscode"), None)
         if extension:
             return Finding(
-                "client",
                 "warning",
                 f"only the VS Code extension was found: {extension.path}",
                 "its kimi-code cannot be examined; `apply` needs --credential login or key",
                 _install_data(extension),
             )
         return Finding(
-            "client",
-            "error",
-            "kimi-code was not found",
-            f"install it: {_INSTALL}",
-            {"found": False},
+            "error", "kimi-code was not found", f"install it: {_INSTALL}", {"found": False}
         )
     data = _install_data(install)
     if machine.version is None:
         return Finding(
-            "client",
             "warning",
             f"kimi-code of unknown version ({install.origin}): {install.path}",
             "`apply` then needs --credential login or key, since old versions differ",
@@ -47,11 +41,11 @@ def check_client(machine: Machine) -> Finding:
         )
     message = f"kimi-code {install.version} ({install.origin}): {install.path}"
     if install.on_path is None:
-        return Finding("client", "info", f"{message}, not on PATH", None, data)
+        return Finding("info", f"{message}, not on PATH", data=data)
     if not features.SHARED_LOGIN.works_in(machine.version):
         hint = f"{UPDATE}; before {features.SHARED_LOGIN.since}, `apply` needs an API key"
-        return Finding("client", "warning", f"{message}, old", hint, data)
-    return Finding("client", "ok", message, None, data)
+        return Finding("warning", f"{message}, old", hint, data)
+    return Finding("ok", message, data=data)
 
 
 def check_other_copies(machine: Machine) -> Finding:
@@ -65,7 +59,6 @@ def check_other_copies(machine: Machine) -> Finding:
     data = {"others": [_install_data(install) for install in others]}
     if first is not None and first.kind == "legacy":
         return Finding(
-            "other-copies",
             "warning",
             f"a shell starts the legacy Python client, not kimi-code: {first.path}",
             "uninstall it (`uv tool uninstall kimi-cli`, `pipx uninstall kimi-cli`) "
@@ -74,21 +67,20 @@ def check_other_copies(machine: Machine) -> Finding:
         )
     if first is not None and first.kind == "unrelated":
         return Finding(
-            "other-copies",
             "warning",
             f"a shell starts `{first.origin}` of npm, which is not kimi-code: {first.path}",
             f"npm uninstall -g {first.origin}",
             data,
         )
     if not others:
-        return Finding("other-copies", "ok", "no other program called `kimi`", None, data)
+        return Finding("ok", "no other program called `kimi`", data=data)
     listed = ", ".join(f"{i.path} ({i.version or i.kind})" for i in others)
     clients = [
         i for i in others if i.kind == "client" and i.version != _version_of(machine.install)
     ]
     status: Status = "warning" if clients else "info"
     hint = "keep one of them, so that you know which version you run" if clients else None
-    return Finding("other-copies", status, f"also there: {listed}", hint, data)
+    return Finding(status, f"also there: {listed}", hint, data)
 
 
 def check_running(machine: Machine) -> Finding:
@@ -98,7 +90,6 @@ def check_running(machine: Machine) -> Finding:
     if running.pids:
         pids = ", ".join(map(str, running.pids))
         return Finding(
-            "running",
             "info",
             f"kimi-code is running on this home (process {pids})",
             "quit it before `apply` or `revert`: a running client may undo an edit",
@@ -106,13 +97,12 @@ def check_running(machine: Machine) -> Finding:
         )
     if not running.checked:
         return Finding(
-            "running",
             "skipped",
             "cannot be told on this system",
             "quit kimi-code before `apply` or `revert`",
             data,
         )
-    return Finding("running", "ok", "kimi-code is not running", None, data)
+    return Finding("ok", "kimi-code is not running", data=data)
 
 
 def check_home(machine: Machine) -> Finding:
@@ -123,14 +113,9 @@ def check_home(machine: Machine) -> Finding:
     if machine.home_mode is None:
         if home.path.exists():
             return Finding(
-                "home",
-                "error",
-                f"not a folder: {home.path}{told}",
-                "see --home and KIMI_CODE_HOME",
-                data,
+                "error", f"not a folder: {home.path}{told}", "see --home and KIMI_CODE_HOME", data
             )
         return Finding(
-            "home",
             "error",
             f"does not exist: {home.path}{told}",
             "start `kimi` once and sign in; if its data lies elsewhere, pass --home DIR",
@@ -141,13 +126,9 @@ def check_home(machine: Machine) -> Finding:
         message += f", a symlink to {home.path.resolve()}"
     if sys.platform != "win32" and machine.home_mode & 0o022:
         return Finding(
-            "home",
-            "warning",
-            f"others can write to it: {message}",
-            f"chmod go-w {home.path}",
-            data,
+            "warning", f"others can write to it: {message}", f"chmod go-w {home.path}", data
         )
-    return Finding("home", "ok", message, None, data)
+    return Finding("ok", message, data=data)
 
 
 def check_login(machine: Machine) -> Finding:
@@ -155,34 +136,29 @@ def check_login(machine: Machine) -> Finding:
     login = machine.login
     if login is None:
         if isinstance(routes.credential_of(machine.document), ApiKey | KeyVariable):
-            return Finding("login", "info", "none, but the own provider has an API key")
-        return Finding(
-            "login", "warning", "the config has no managed login", "sign in with `kimi login`"
-        )
+            return Finding("info", "none, but the own provider has an API key")
+        return Finding("warning", "the config has no managed login", "sign in with `kimi login`")
     data = {"slot": login.slot, "present": login.present, "expires_at": utc(login.expires_at)}
     if login.problem:
         return Finding(
-            "login",
             "error",
             f"not signed in, {login.problem}: {login.path}",
             "sign in again with `kimi login`",
             data,
         )
     if not login.present:
-        return Finding(
-            "login", "error", f"not signed in (slot {login.slot})", "run `kimi login`", data
-        )
+        return Finding("error", f"not signed in (slot {login.slot})", "run `kimi login`", data)
     if login.expires_at is None:
-        return Finding("login", "info", f"signed in (slot {login.slot}), no end named", None, data)
+        return Finding("info", f"signed in (slot {login.slot}), no end named", data=data)
     left = login.expires_at - machine.now
     if left > 0:
         message = f"signed in (slot {login.slot}), token valid for {span(left)}"
-        return Finding("login", "ok", message, None, data)
+        return Finding("ok", message, data=data)
     message = f"token expired {span(-left)} ago (slot {login.slot})"
     if login.renewable:
         hint = "nothing to do: `kimi` renews it at its next request"
-        return Finding("login", "info", message, hint, data)
-    return Finding("login", "error", message, "run `kimi login`", data)
+        return Finding("info", message, hint, data)
+    return Finding("error", message, "run `kimi login`", data)
 
 
 # Measured on 0.20.0, 0.25.0, 0.38.0 and 2.1.0.
@@ -204,23 +180,15 @@ def check_environment(machine: Machine) -> Finding:
             effects.setdefault(name, "changes the parameters of requests")
     data = {"variables": sorted(effects)}
     if not effects:
-        return Finding("environment", "ok", "nothing set that changes requests", None, data)
+        return Finding("ok", "nothing set that changes requests", data=data)
     listed = "; ".join(f"{name} {effect}" for name, effect in effects.items())
-    return Finding(
-        "environment", "warning", listed, "unset what you do not need, then look again", data
-    )
+    return Finding("warning", listed, "unset what you do not need, then look again", data)
 
 
 def check_recent_errors(machine: Machine) -> Finding:
     """The errors that the client has logged in the last days, by what they mean."""
     if not machine.log_errors:
-        return Finding(
-            "recent-errors",
-            "ok",
-            "none in the client's logs of the last days",
-            None,
-            {"errors": []},
-        )
+        return Finding("ok", "none in the client's logs of the last days", None, {"errors": []})
     from kimifix.server import answers  # only a few homes have errors to tell of
 
     meanings = [
@@ -244,9 +212,7 @@ def check_recent_errors(machine: Machine) -> Finding:
     )
     more = f"; and {len(meanings) - 3} more" if len(meanings) > 3 else ""
     newest = meanings[0][1]
-    return Finding(
-        "recent-errors", "info", f"{listed}{more}", f"newest: {newest.advice}", {"errors": entries}
-    )
+    return Finding("info", f"{listed}{more}", f"newest: {newest.advice}", {"errors": entries})
 
 
 def _install_data(install: Install) -> dict[str, Any]:

@@ -26,7 +26,6 @@ def check_config(machine: Machine) -> Finding:
         content = machine.snapshot.content
         if content is None:
             return Finding(
-                "config",
                 "error",
                 f"does not exist: {path}",
                 "start `kimi` and sign in with /login; or `kimifix apply --credential key`",
@@ -35,25 +34,22 @@ def check_config(machine: Machine) -> Finding:
         document = machine.document
     except ConfigError as error:
         data = {"path": error.path, "line": error.line, "column": error.column}
-        return Finding("config", "error", str(error), _with_backup(machine, error.hint), data)
+        return Finding("error", str(error), _with_backup(machine, error.hint), data)
     data = {"path": path, "bytes": len(content), "symlink_to": None}
     message = str(path)
     if path.is_symlink():
         data["symlink_to"] = machine.snapshot.real
         message += f", a symlink to {machine.snapshot.real}; the client will make it a plain file"
     if not content.strip():
-        return Finding(
-            "config", "warning", f"is empty: {message}", "sign in with `kimi login`", data
-        )
+        return Finding("warning", f"is empty: {message}", "sign in with `kimi login`", data)
     if document.bom:
         return Finding(
-            "config",
             "warning",
             f"begins with a byte order mark: {message}",
             "save it as UTF-8 without BOM",
             data,
         )
-    return Finding("config", "ok", message, None, data)
+    return Finding("ok", message, data=data)
 
 
 def check_config_mode(machine: Machine) -> Finding:
@@ -61,18 +57,17 @@ def check_config_mode(machine: Machine) -> Finding:
     mode = machine.snapshot.mode
     data = {"mode": octal(mode)}
     if machine.snapshot.content is None or sys.platform == "win32":
-        return Finding("config-mode", "skipped", "nothing to look at", None, data)
+        return Finding("skipped", "nothing to look at", data=data)
     if not any(secrets_in(machine.document.data)):
-        return Finding("config-mode", "ok", f"mode {mode:04o}, holds no key", None, data)
+        return Finding("ok", f"mode {mode:04o}, holds no key", data=data)
     if mode & 0o077:
         return Finding(
-            "config-mode",
             "warning",
             f"holds a key, and others can read it (mode {mode:04o})",
             f"chmod 600 {machine.home.config}",
             data,
         )
-    return Finding("config-mode", "ok", f"mode {mode:04o}, holds a key", None, data)
+    return Finding("ok", f"mode {mode:04o}, holds a key", data=data)
 
 
 def check_default_model(machine: Machine) -> Finding:
@@ -81,7 +76,6 @@ def check_default_model(machine: Machine) -> Finding:
     data = {"default_model": default}
     if default is None:
         return Finding(
-            "default-model",
             "warning",
             "not set: kimi-code will ask for a model",
             "choose one with /model, or run `kimifix apply`",
@@ -91,20 +85,17 @@ def check_default_model(machine: Machine) -> Finding:
         hint = "choose one with /model"
         if str(default).startswith(f"{OWN}/"):
             hint = "run `kimifix apply` to write it again, or `kimifix revert`"
-        return Finding(
-            "default-model", "error", f"names an alias that does not exist: {default}", hint, data
-        )
-    return Finding("default-model", "ok", str(default), None, data)
+        return Finding("error", f"names an alias that does not exist: {default}", hint, data)
+    return Finding("ok", str(default), data=data)
 
 
 def check_managed_headers(machine: Machine) -> Finding:
     """The managed provider carries no header, which would not last."""
     headers = machine.document.managed.get("custom_headers")
     if not isinstance(headers, Mapping) or not headers:
-        return Finding("managed-headers", "ok", "none on the managed provider")
+        return Finding("ok", "none on the managed provider")
     names = ", ".join(headers)
     return Finding(
-        "managed-headers",
         "warning",
         f"on the managed provider, where they do not last: {names}",
         "login and model refresh drop them; `kimifix apply` carries them to a provider that stays",
@@ -117,12 +108,11 @@ def check_identity(machine: Machine) -> Finding:
     default = machine.document.data.get("default_model")
     alias = machine.document.models.get(default) if isinstance(default, str) else None
     if alias is None:
-        return Finding("identity", "skipped", "no default model to look at")
+        return Finding("skipped", "no default model to look at")
     name = machine.document.provider_of(str(default))
     provider = machine.document.providers.get(str(name))
     if provider is None:
         return Finding(
-            "identity",
             "error",
             f"the provider of {default} does not exist: {name}",
             "choose another model with /model, or run `kimifix apply`",
@@ -131,9 +121,7 @@ def check_identity(machine: Machine) -> Finding:
     kind = provider.get("type")
     data: dict[str, Any] = {"provider": name, "type": kind}
     if kind not in ("kimi", "anthropic"):
-        return Finding(
-            "identity", "info", f"{default} goes to another vendor's API ({kind})", None, data
-        )
+        return Finding("info", f"{default} goes to another vendor's API ({kind})", data=data)
     by_protocol = alias.get("protocol") == "anthropic" and features.ALIAS_PROTOCOL.works_in(
         machine.version
     )
@@ -151,7 +139,6 @@ def check_identity(machine: Machine) -> Finding:
     if spelled:
         data["spelled"] = spelled
         return Finding(
-            "identity",
             "warning",
             f"{message} or what another spelling of it says: {', '.join(spelled)}",
             f"keep one, spelled exactly {PLATFORM_HEADER}: names merge case-sensitively in the "
@@ -160,8 +147,8 @@ def check_identity(machine: Machine) -> Finding:
         )
     if name == MANAGED and platform != _OFFICIAL:
         hint = "it will not last: run `kimifix apply`"
-        return Finding("identity", "warning", message, hint, data)
-    return Finding("identity", "info" if platform == _OFFICIAL else "ok", message, None, data)
+        return Finding("warning", message, hint, data)
+    return Finding("info" if platform == _OFFICIAL else "ok", message, data=data)
 
 
 def _with_backup(machine: Machine, hint: str | None) -> str | None:

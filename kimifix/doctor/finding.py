@@ -13,10 +13,10 @@ Status = Literal["ok", "info", "warning", "error", "skipped"]
 class Finding:
     """The result of one check: ``message`` says what is, ``hint`` what to do, if anything.
 
-    ``data`` holds the same in a form for programs; no field holds a secret.
+    ``data`` holds the same in a form for programs; no field holds a secret. The name of
+    the check is not in it: the report goes by names.
     """
 
-    check: str
     status: Status
     message: str
     hint: str | None = None

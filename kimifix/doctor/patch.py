@@ -19,18 +19,16 @@ def check_patch(machine: Machine) -> Finding:
     if not entries:
         if machine.receipt and not _was_reverted(machine):
             return Finding(
-                "patch",
                 "warning",
                 "was applied, but its entries are gone",
                 "run `kimifix apply` to write them again, or `kimifix revert` to end it",
                 {"state": "gone"},
             )
         hint = "find out whether one is needed: kimifix doctor --probe"
-        return Finding("patch", "info", "not applied", hint, {"state": "absent"})
+        return Finding("info", "not applied", hint, {"state": "absent"})
     is_own = machine.receipt or machine.document.own is None or routes.matches(machine.document)
     if not is_own:
         return Finding(
-            "patch",
             "warning",
             f"a provider named `{OWN}` is there that kimifix did not write",
             "`apply` will refuse: rename it if you want to use kimifix",
@@ -40,11 +38,11 @@ def check_patch(machine: Machine) -> Finding:
     data = {"state": "complete", "route": route, "entries": [".".join(p) for p in entries]}
     faults = list(_faults(machine))
     if not faults:
-        return Finding("patch", "ok", f"applied and complete, route {route}", None, data)
+        return Finding("ok", f"applied and complete, route {route}", data=data)
     data |= {"state": "incomplete", "faults": [fault for fault, _ in faults]}
     hints = dict.fromkeys(hint for _, hint in faults)
     message = "incomplete: " + "; ".join(fault for fault, _ in faults)
-    return Finding("patch", "warning", message, "; ".join(hints), data)
+    return Finding("warning", message, "; ".join(hints), data)
 
 
 def _faults(machine: Machine) -> list[tuple[str, str]]:
@@ -123,10 +121,9 @@ def check_receipt(machine: Machine) -> Finding:
             if backups
             else "none needed"
         )
-        return Finding("receipt", "ok", kept, None, data)
+        return Finding("ok", kept, data=data)
     if receipt is None:
         return Finding(
-            "receipt",
             "warning",
             "lost, or written on another machine",
             "`kimifix revert` still works, by the structure of the config",
@@ -135,7 +132,6 @@ def check_receipt(machine: Machine) -> Finding:
     data |= {"time": receipt.time, "kimifix": receipt.kimifix, "client": receipt.client}
     if receipt.before and machine.store.backup(receipt.before) is None:
         return Finding(
-            "receipt",
             "warning",
             f"its backup is gone or damaged: {machine.store.backups}",
             "`kimifix revert` still works, key by key",
@@ -143,4 +139,4 @@ def check_receipt(machine: Machine) -> Finding:
         )
     untouched = receipt.after == machine.snapshot.sha256
     state = "config untouched since" if untouched else "config edited since"
-    return Finding("receipt", "ok", f"applied {receipt.time}, {state}", None, data)
+    return Finding("ok", f"applied {receipt.time}, {state}", data=data)
