@@ -332,15 +332,15 @@ def test_changelog_tells_of_this_version() -> None:
     assert datetime.date.fromisoformat(date)
 
 
-def test_workflow_runs_pinned_actions_on_oldest_and_newest_python() -> None:
-    """The workflow names actions by commit alone, and the first and last supported Python."""
-    path = ROOT / ".github" / "workflows" / "ci.yml"
-    if not path.is_file():
-        pytest.skip("a source distribution has no workflow")
-    workflow = path.read_text(encoding="utf-8")
-    used = re.findall(r"uses: (.+)", workflow)
-    assert used
+def test_workflows_run_pinned_actions() -> None:
+    """The workflows name actions of others by commit alone."""
+    used = [line for name in ("ci.yml", "release.yml") for line in actions_of(name)]
     assert [one for one in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", one)] == []
+
+
+def test_ci_runs_on_oldest_and_newest_python() -> None:
+    """CI runs on the first and the last version of Python that the package supports."""
+    workflow = workflow_of("ci.yml")
     supported = [
         match[1]
         for line in metadata("kimifix").get_all("Classifier", [])
@@ -348,6 +348,40 @@ def test_workflow_runs_pinned_actions_on_oldest_and_newest_python() -> None:
     ]
     assert f'python: ["{supported[0]}", "{supported[-1]}"]' in workflow
     assert "bash .ci/run" in workflow
+
+
+def test_release_waits_for_ci_and_needs_no_password() -> None:
+    """Nothing is published before CI is green, and each job has no more rights than it uses."""
+    assert "  workflow_call:\n" in workflow_of("ci.yml")
+    text = workflow_of("release.yml")
+    parts = re.split(r"^  (\w+):\n", text.partition("\njobs:\n")[2], flags=re.MULTILINE)
+    jobs = dict(zip(parts[1::2], parts[2::2], strict=True))
+    needs = {name: re.findall(r"^    needs: (\w+)$", job, re.M) for name, job in jobs.items()}
+    assert needs == {"ci": [], "build": ["ci"], "pypi": ["build"], "github": ["pypi"]}
+    assert jobs["ci"].strip() == "uses: ./.github/workflows/ci.yml"
+    rights = {name: re.findall(r"([\w-]+): write$", job, re.M) for name, job in jobs.items()}
+    assert rights == {
+        "ci": [],
+        "build": [],
+        "pypi": ["id-token"],
+        "github": ["attestations", "contents", "id-token"],
+    }
+    assert "secrets." not in text
+
+
+def workflow_of(name: str) -> str:
+    """Return the text of a workflow."""
+    path = ROOT / ".github" / "workflows" / name
+    if not path.is_file():
+        pytest.skip("a source distribution has no workflow")
+    return path.read_text(encoding="utf-8")
+
+
+def actions_of(name: str) -> list[str]:
+    """Return the actions of others that a workflow uses, with the comments behind them."""
+    used = re.findall(r"uses: ([^.\n].*)", workflow_of(name))
+    assert used
+    return used
 
 
 def test_picture_shows_what_doctor_prints(tmp_path: Path) -> None:
