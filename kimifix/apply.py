@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-from kimifix.client import features
-from kimifix.config import files
+from kimifix.client.home import Home
 from kimifix.config.document import OWN, Document
 from kimifix.config.sample import SAMPLE
-from kimifix.consent import Dialogue
+from kimifix.consent import Dialogue, carry_out
 from kimifix.draft import Proposal, Request, draft
-from kimifix.errors import ChangedMeanwhileError, KimifixError
+from kimifix.errors import KimifixError
+from kimifix.machine import Machine, observe
 from kimifix.secret import Secret
-from kimifix.surroundings import Surroundings, look_again, observe
 
 if TYPE_CHECKING:
     from kimifix.server.judgement import Judgement
 
-_ATTEMPTS = 5
 
-
-class Outcome(NamedTuple):
+@dataclass(frozen=True)
+class Outcome:
     """What came of it.
 
     ``proposal`` is None where no fix was needed, as `--route auto` may find; ``reason`` is
@@ -44,58 +43,49 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
 
     Raises ``KimifixError`` when that is refused or fails; the config is then as it was.
     """
-    surroundings = observe(request.home, env)
+    machine = observe(request.home, env)
+    machine.require_home()
     sandbox = None
     if request.sandbox:
-        surroundings, sandbox = _sandboxed(surroundings)
+        machine = _sandboxed(machine)
+        sandbox = machine.home.path
     else:
-        _require_client(surroundings)
-    place = surroundings.home
+        _require_client(machine)
     ask_key = cache(dialogue.ask_key)
-    reason = None
+    outcome = partial(Outcome, config=machine.home.config, sandbox=sandbox)
     if request.route == "auto":
-        judgement = _judge(request, surroundings, env, ask_key, dialogue)
-        reason = judgement.sentence
+        judgement = _judge(request, machine, ask_key, dialogue)
+        outcome = partial(outcome, reason=judgement.sentence)
         if judgement.recommendation in ("not-needed", "revert"):
             advice = (judgement.next_command,) if judgement.next_command else ()
-            return Outcome("not-needed", place.config, None, advice, None, sandbox, reason)
-        dialogue.progress(f"{reason}: {judgement.advice}")
+            return outcome("not-needed", next_steps=advice)
+        dialogue.progress(f"{judgement.sentence}: {judgement.advice}")
         anthropic = judgement.recommendation == "apply-anthropic"
-        request = request._replace(route="anthropic" if anthropic else "header")
-    outcome = partial(Outcome, config=place.config, sandbox=sandbox, reason=reason)
-    agreed = None
-    for _ in range(_ATTEMPTS):
-        change = draft(request, surroundings, env, ask_key)
-        proposal = change.proposal
-        if change.is_empty:
-            if not request.dry_run:
-                change.store.settle(change.snapshot)
+        request = replace(request, route="anthropic" if anthropic else "header")
+    done = carry_out(
+        lambda: draft(request, machine, ask_key),
+        dialogue,
+        machine,
+        "apply",
+        dry_run=request.dry_run,
+    )
+    proposal = done.draft.proposal
+    match done.status:
+        case "empty":
             return outcome("unchanged", proposal=proposal)
-        if agreed is None or agreed.wording != proposal.wording:
-            dialogue.propose(proposal)
-            if request.dry_run:
-                return outcome("dry-run", proposal=proposal)
-            if sandbox is None and not dialogue.confirm():
-                return outcome("declined", proposal=proposal)
-            agreed = proposal
-        try:
-            change.commit()
-        except ChangedMeanwhileError as error:
-            last = error
-            continue
-        watched = look_again(surroundings, change.stands, dialogue.progress, "apply")
-        steps = [] if sandbox else _next_steps(change.patched, watched)
-        return outcome(
-            "applied", proposal=proposal, next_steps=tuple(steps), backup=change.backup_path
-        )
-    raise last
+        case "written":
+            steps = () if sandbox else _next_steps(done.draft.document, done.watched)
+            backup = done.draft.backup_path
+            return outcome("applied", proposal=proposal, next_steps=steps, backup=backup)
+        case status:
+            return outcome(status, proposal=proposal)
 
 
-def _require_client(surroundings: Surroundings) -> None:
-    place = surroundings.home
+def _require_client(machine: Machine) -> None:
+    place = machine.home
     if place.path.is_dir():
         return
-    if surroundings.install is None and not place.path.exists():
+    if machine.install is None and not place.path.exists():
         raise KimifixError(
             f"kimi-code was not found: no program called `kimi`, and no folder `{place.path}`",
             "pass --home DIR if its data lies elsewhere, or try kimifix out with --sandbox",
@@ -106,43 +96,39 @@ def _require_client(surroundings: Surroundings) -> None:
     )
 
 
-def _sandboxed(real: Surroundings) -> tuple[Surroundings, Path]:
-    """Return surroundings in a new private folder, with a copy of the config or a sample."""
+def _sandboxed(real: Machine) -> Machine:
+    """Return the machine with a new private home, in it a copy of the config or a sample."""
     import tempfile
 
-    config = files.read(real.home.config)
-    content = config.content or SAMPLE.encode()
+    content = real.reading.snapshot.content or SAMPLE.encode()
     folder = Path(tempfile.mkdtemp(prefix="kimifix-sandbox-"))
-    sandbox = real.home._replace(path=folder, source="sandbox")
-    sandbox.config.touch(mode=0o600)
-    sandbox.config.write_bytes(content)
-    version = real.version or features.NEWEST_KNOWN
-    nobody = real.running._replace(pids=())
-    return real._replace(home=sandbox, version=version, running=nobody), folder
+    machine = Machine(Home(folder, "sandbox"), real.env, real.now)
+    machine.installs = real.installs
+    machine.home.config.touch(mode=0o600)
+    machine.home.config.write_bytes(content)
+    return machine
 
 
 def _judge(
     request: Request,
-    surroundings: Surroundings,
-    env: Mapping[str, str],
+    machine: Machine,
     ask_key: Callable[[], Secret | None],
     dialogue: Dialogue[Proposal],
 ) -> Judgement:
     """Ask the server which route it accepts; raises ``KimifixError`` where none would help."""
-    from kimifix import ask as probing
-    from kimifix.machine import Machine
+    from kimifix import ask
 
     key = request.key
     if key is None and request.credential == "key":
-        key = Secret(env["KIMIFIX_API_KEY"]) if env.get("KIMIFIX_API_KEY") else ask_key()
-    machine = Machine(surroundings.home, env)
-    judgement = probing.probe(machine, dialogue.progress, key).judgement
+        in_env = machine.env.get("KIMIFIX_API_KEY")
+        key = Secret(in_env) if in_env else ask_key()
+    judgement = ask.probe(machine, dialogue.progress, key).judgement
     if judgement.recommendation in ("none", "update"):
         raise KimifixError(judgement.sentence, judgement.advice)
     return judgement
 
 
-def _next_steps(document: Document, watched: bool) -> list[str]:
+def _next_steps(document: Document, watched: bool) -> tuple[str, ...]:
     aliases = list(document.aliases_of(OWN))
     default = document.data.get("default_model")
     steps = []
@@ -159,4 +145,4 @@ def _next_steps(document: Document, watched: bool) -> list[str]:
     ]
     if watched:
         steps.insert(1, "then see that the change is still there: kimifix doctor")
-    return steps
+    return tuple(steps)

@@ -213,10 +213,24 @@ def run() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except Exception as error:
-        from kimifix.crash import report
-
-        click.echo(report(error), err=True)
+        click.echo(_report(error), err=True)
         sys.exit(3)
+
+
+def _report(error: BaseException) -> str:
+    """Return what a bug leaves on the screen: ready to paste, without values of variables."""
+    import platform
+    import traceback
+
+    from kimifix.secret import redact
+
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    return redact(
+        f"{trace}\n\n"
+        f"kimifix {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
+        "error: this is a bug in kimifix; the config is as it was or as reported above\n"
+        "hint: please report it with the lines above"
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,40 @@
-"""The user's side of `apply` and `revert`, as the verbs see it."""
+"""One loop for `apply` and `revert`: propose, ask, write, try again, look again."""
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Literal, Protocol, TypeVar
 
+from kimifix.config import reading
+from kimifix.config.document import Document
+from kimifix.config.patch import stands
+from kimifix.config.reading import Reading
+from kimifix.config.receipt import Receipt
+from kimifix.errors import ChangedMeanwhileError, KimifixError
+from kimifix.machine import Machine
 from kimifix.secret import Secret
 
+# A client that starts asks for its model list within a second, and overwrites an edit
+# made meanwhile 10 to 16 ms after the answer. The request has no time limit of its own
+# (Node gives up after 300 s), so no watch proves that an edit will stay; this one covers
+# every server that answers in a usual time (measured, 0.20.0 to 2.1.0).
+WATCH_SECONDS = 10.0
+_WATCH_PAUSE_SECONDS = 0.1
+_ATTEMPTS = 5
+
+
+class Proposed(Protocol):
+    """What a proposal of any verb can tell."""
+
+    @property
+    def wording(self) -> object:
+        """What the user agrees to, apart from where in the file it lands."""
+
+
+Proposal = TypeVar("Proposal", bound=Proposed)
 Proposal_contra = TypeVar("Proposal_contra", contravariant=True)
 
 
@@ -24,3 +53,129 @@ class Dialogue(Protocol[Proposal_contra]):
 
     def progress(self, text: str) -> None:
         """Say what is being waited for."""
+
+
+@dataclass(frozen=True)
+class Draft(Generic[Proposal]):
+    """A proved successor of one reading of the config, ready to be written.
+
+    ``content`` is None where the file shall go, and ``receipt`` where the patch ends.
+    """
+
+    reading: Reading
+    document: Document
+    content: bytes | None
+    mode: int
+    receipt: Receipt | None
+    proposal: Proposal
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the config is as it would be written."""
+        return self.content == self.reading.snapshot.content
+
+    def commit(self) -> None:
+        """Write it; raises what ``Store.commit`` raises."""
+        base = self.reading.base.content if self.receipt else None
+        self.reading.store.commit(
+            self.reading.snapshot, self.content, self.receipt, mode=self.mode, backup=base
+        )
+
+    @property
+    def backup_path(self) -> Path | None:
+        """Where the bytes from before lie, None where there was no file."""
+        before = self.receipt.before if self.receipt else None
+        return self.reading.store.backup_path(before) if before else None
+
+    def holds(self, now: Document) -> bool:
+        """Tell whether what was written is still there, whole."""
+        if self.receipt is None:
+            return not now.own_entries
+        return stands(self.document.own_entries, self.receipt.undo, now)
+
+
+@dataclass(frozen=True)
+class Done(Generic[Proposal]):
+    """What came of a draft; ``watched`` is whether a client was running that could undo it."""
+
+    status: Literal["empty", "dry-run", "declined", "written"]
+    draft: Draft[Proposal]
+    watched: bool = False
+
+
+def carry_out(
+    draft_now: Callable[[], Draft[Proposal]],
+    dialogue: Dialogue[Proposal],
+    machine: Machine,
+    verb: str,
+    *,
+    dry_run: bool = False,
+) -> Done[Proposal]:
+    """Propose what ``draft_now`` makes of the config as it is, ask, write it, look again.
+
+    Where somebody else wrote meanwhile it starts over, and asks again if the change is
+    another. Raises ``ChangedMeanwhileError`` where that does not end, and ``KimifixError``
+    where the disk refuses or a running client undoes the change. A sandbox needs no consent.
+    """
+    agreed = None
+    for _ in range(_ATTEMPTS):
+        draft = draft_now()
+        if draft.is_empty:
+            if not dry_run:  # a kill may have left a temporary file, and a key in it
+                draft.reading.store.settle(draft.reading.snapshot)
+            return Done("empty", draft)
+        if agreed is None or agreed.wording != draft.proposal.wording:
+            dialogue.propose(draft.proposal)
+            if dry_run:
+                return Done("dry-run", draft)
+            if not machine.is_sandbox and not dialogue.confirm():
+                return Done("declined", draft)
+            agreed = draft.proposal
+        try:
+            draft.commit()
+        except ChangedMeanwhileError as error:
+            last = error
+            continue
+        return Done("written", draft, _look_again(machine, draft.holds, dialogue.progress, verb))
+    raise last
+
+
+def _look_again(
+    machine: Machine,
+    holds: Callable[[Document], bool],
+    progress: Callable[[str], None],
+    verb: str,
+) -> bool:
+    """Watch whether a running client leaves the config so that ``holds`` is true of it.
+
+    Returns whether there was a client to watch, one that was started meanwhile included.
+    Raises ``KimifixError`` as soon as it is not.
+    """
+    if not (machine.running.pids or machine.running_now().pids):
+        return False
+    try:
+        progress(f"kimi-code is running: watching the config for {WATCH_SECONDS:.0f} seconds")
+        stays = _stays(machine, holds)
+    except KeyboardInterrupt:
+        progress("no longer watching; the change is written")
+        return True
+    if not stays:
+        what = "erased the change, or a part of it" if verb == "apply" else "undone the change"
+        raise KimifixError(
+            f"a running kimi-code has {what}: `{machine.home.config}`",
+            f"quit every running kimi-code, then run `kimifix {verb}` again",
+        )
+    return True
+
+
+def _stays(machine: Machine, holds: Callable[[Document], bool]) -> bool:
+    deadline = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            document = reading.read(machine.home.config).document
+        except KimifixError:
+            document = None  # caught in the middle of somebody's write; the next look tells
+        if document is not None and not holds(document):
+            return False
+        time.sleep(_WATCH_PAUSE_SECONDS)
+    return True

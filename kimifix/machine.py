@@ -1,6 +1,7 @@
-"""What `doctor` looks at; each thing is observed when the first check asks for it.
+"""What there is of kimi-code on this machine, for all three verbs.
 
-So an observation that fails takes down only the checks that need it.
+Each thing is observed when it is first asked for: what nobody needs costs nothing, and an
+observation that fails takes down only what needs it.
 """
 
 from __future__ import annotations
@@ -11,22 +12,21 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from kimifix.client import features, installs, login, logs, processes
+from kimifix.client import features, home, installs, login, logs, processes
 from kimifix.client.features import Version
 from kimifix.client.home import Home
 from kimifix.client.installs import Install
 from kimifix.client.login import Login
 from kimifix.client.logs import LogError
-from kimifix.config import files, storage
-from kimifix.config.document import Document, parse
-from kimifix.config.files import Snapshot
-from kimifix.config.receipt import Receipt
-from kimifix.config.storage import Store
-from kimifix.secret import register, secrets_in
+from kimifix.client.processes import Running
+from kimifix.config import reading
+from kimifix.config.document import Document
+from kimifix.config.reading import Reading
+from kimifix.errors import KimifixError
 
 
 class Machine:
-    """The machine as `doctor` sees it at ``now`` (Unix seconds)."""
+    """The machine as it is at ``now`` (Unix seconds), with the client's data in ``home``."""
 
     def __init__(self, home: Home, env: Mapping[str, str], now: float | None = None) -> None:
         self.home = home
@@ -45,13 +45,23 @@ class Machine:
 
     @property
     def version(self) -> Version | None:
-        """The version of the copy in use."""
-        return features.parse_version(self.install.version) if self.install else None
+        """The version of the copy in use, None where there is none or it is unknown."""
+        version = features.parse_version(self.install.version) if self.install else None
+        return features.NEWEST_KNOWN if version is None and self.is_sandbox else version
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether the home is one that kimifix made."""
+        return self.home.source == "sandbox"
 
     @cached_property
-    def running(self) -> processes.Running:
-        """The clients that run on this home."""
-        return processes.running(self.home.path)
+    def running(self) -> Running:
+        """The clients that ran on this home at the first look."""
+        return self.running_now()
+
+    def running_now(self) -> Running:
+        """Return the clients that run on this home; on a sandbox, there is none."""
+        return Running(()) if self.is_sandbox else processes.running(self.home.path)
 
     @cached_property
     def home_mode(self) -> int | None:
@@ -59,18 +69,23 @@ class Machine:
         path = self.home.path
         return stat.S_IMODE(path.stat().st_mode) if path.is_dir() else None
 
-    @cached_property
-    def snapshot(self) -> Snapshot:
-        """The config as it lies on disk."""
-        return files.read(self.home.config)
+    def require_home(self) -> None:
+        """Raise ``KimifixError`` where the home is something else than a folder."""
+        if self.home.path.exists() and not self.home.path.is_dir():
+            raise KimifixError(
+                f"the home of kimi-code is not a folder: `{self.home.path}`",
+                "see --home and KIMI_CODE_HOME",
+            )
 
     @cached_property
+    def reading(self) -> Reading:
+        """The config, as it was at the first look."""
+        return reading.read(self.home.config)
+
+    @property
     def document(self) -> Document:
-        """The config, parsed; empty where there is none."""
-        document = parse(self.snapshot.content or b"", self.home.config)
-        for value in secrets_in(document.data):
-            register(value)
-        return document
+        """What the config says; empty where there is none."""
+        return self.reading.document
 
     @cached_property
     def login(self) -> Login | None:
@@ -79,19 +94,10 @@ class Machine:
         The slot that the client works out for itself comes before the one that the config
         names, which older clients and own providers use.
         """
-        slots = [login.slot_of(self.document.managed, self.env, managed=by) for by in (True, False)]
+        managed = self.document.managed
+        slots = [login.slot_of(managed, self.env, managed=by) for by in (True, False)]
         found = [login.read(self.home, slot) for slot in dict.fromkeys(slots) if slot]
         return next((one for one in found if one.present), next(iter(found), None))
-
-    @cached_property
-    def store(self) -> Store:
-        """What kimifix remembers of this config."""
-        return Store(storage.state_root(), self.snapshot.real)
-
-    @cached_property
-    def receipt(self) -> Receipt | None:
-        """The receipt that holds for the config."""
-        return self.store.receipt(self.snapshot.sha256)
 
     @cached_property
     def log_errors(self) -> list[LogError]:
@@ -99,6 +105,26 @@ class Machine:
         return logs.recent_errors(self.home.path, now=self.now)
 
     @property
-    def state_folder(self) -> Path:
-        """Where receipt and backups lie."""
-        return self.store.folder
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know about the client before anything is written."""
+        found = []
+        if self.install is None:
+            found.append("no copy of kimi-code was found, so its version is unknown")
+        elif self.version is None:
+            version = f": `{self.install.version}`" if self.install.version else ""
+            found.append(f"the version of kimi-code could not be told{version}")
+        if self.running.pids:
+            pids = ", ".join(map(str, self.running.pids))
+            found.append(
+                f"kimi-code is running (process {pids}) and may undo a change of its config: "
+                "better quit it first"
+            )
+        return tuple(found)
+
+
+def observe(option: Path | None, env: Mapping[str, str]) -> Machine:
+    """Return the machine with the home that ``option`` or the environment names.
+
+    Raises ``KimifixError`` where neither does and the user's home is not known.
+    """
+    return Machine(home.find(option, env), env)

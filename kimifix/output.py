@@ -255,7 +255,7 @@ def print_revert(printer: Printer, outcome: revert.Outcome) -> None:
     """Print what `revert` has come to."""
     proposal = outcome.proposal
     if printer.as_json:
-        fields = {} if proposal is None else proposal._asdict()
+        fields = {} if proposal is None else asdict(proposal)
         printer.json(
             {"status": outcome.status, "config": outcome.config, "note": outcome.note} | fields
         )

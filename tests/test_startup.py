@@ -146,7 +146,7 @@ def test_doctor_leaves_probe_and_capture_alone(loaded: Loaded, signed_in: Path) 
         "kimifix.doctor.capture",
         "kimifix.doctor.server",
     }
-    others |= {"kimifix.server.probe", "kimifix.client.capture", "kimifix.crash"}
+    others |= {"kimifix.server.probe", "kimifix.client.capture"}
     modules = loaded("doctor")
     assert "kimifix.doctor" in modules
     assert present(modules, others) == set()
@@ -161,10 +161,10 @@ def test_apply_loads_no_network_code(ours: Loaded, signed_in: Path) -> None:
 
 
 def test_apply_takes_nothing_from_other_verbs(loaded: Loaded, signed_in: Path) -> None:
-    """Neither the doctor, nor what we know of the server, nor the crash report is loaded."""
+    """Neither the doctor nor what we know of the server is loaded."""
     modules = loaded("apply", "--dry-run")
     others = {"kimifix.doctor", "kimifix.revert", "kimifix.server"}
-    assert present(modules, others | {"kimifix.crash"}) == set()
+    assert present(modules, others) == set()
 
 
 def test_revert_without_a_patch_loads_no_editor(ours: Loaded, signed_in: Path) -> None:

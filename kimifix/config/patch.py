@@ -38,6 +38,11 @@ class Unpatched(Document):
     restored: tuple[KeyPath, ...] = ()
     left: tuple[KeyPath, ...] = ()
 
+    @property
+    def is_change(self) -> bool:
+        """Whether anything was ours."""
+        return bool(self.removed or self.restored)
+
 
 def patch(document: Document, change: Change) -> Patched:
     """Return ``document`` with ``change`` made; the tables of ``change`` must be new.
@@ -117,15 +122,15 @@ def same(a: Any, b: Any) -> bool:
     return _difference(a, b, ()) is None
 
 
-def stands(patched: Patched, now: Document) -> bool:
-    """Tell whether the entries and the moved settings of ``patched`` are all in ``now``."""
+def stands(entries: Collection[KeyPath], undo: Undo, now: Document) -> bool:
+    """Tell whether the ``entries`` and the moved settings of a patch are all in ``now``."""
     data = now.data
-    there = set(patched.own_entries) <= set(now.own_entries)
+    there = set(entries) <= set(now.own_entries)
     return there and all(
         _get(data, was.path_since) is not None
         if was.is_key
         else _get(data, was.path_since) == was.new
-        for was in patched.undo.moved
+        for was in undo.moved
     )
 
 

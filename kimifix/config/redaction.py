@@ -13,6 +13,8 @@ from kimifix.secret import MASK, is_secret_path, redact
 
 def diff(before: str, after: str, name: str) -> str:
     """Return a unified diff of two configs without context lines and without secrets."""
+    if before == after:
+        return ""
     lines = difflib.unified_diff(
         masked(before).splitlines(keepends=True),
         masked(after).splitlines(keepends=True),

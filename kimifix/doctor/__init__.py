@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kimifix.client import home
 from kimifix.doctor.client import (
     check_client,
     check_environment,
@@ -28,7 +27,7 @@ from kimifix.doctor.config import (
 from kimifix.doctor.finding import Finding
 from kimifix.doctor.patch import check_patch, check_receipt
 from kimifix.errors import ConfigError, KimifixError
-from kimifix.machine import Machine
+from kimifix.machine import Machine, observe
 
 if TYPE_CHECKING:
     from kimifix.ask import Probed
@@ -85,7 +84,7 @@ def doctor(
     capture: bool = False,
 ) -> Report:
     """Return the report; opens no socket but for ``probe`` and, on loopback, ``capture``."""
-    machine = Machine(home.find(option, env), env)
+    machine = observe(option, env)
     findings = {_name_of(check): look(check, machine) for check in CHECKS}
     findings["probe"] = Finding("skipped", "asks the server: --probe")
     findings["capture"] = Finding("skipped", "runs kimi-code on loopback: --capture")

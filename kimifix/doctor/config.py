@@ -23,7 +23,7 @@ def check_config(machine: Machine) -> Finding:
     """The config is there, readable and valid TOML."""
     path = machine.home.config
     try:
-        content = machine.snapshot.content
+        content = machine.reading.snapshot.content
         if content is None:
             return Finding(
                 "error",
@@ -38,8 +38,10 @@ def check_config(machine: Machine) -> Finding:
     data = {"path": path, "bytes": len(content), "symlink_to": None}
     message = str(path)
     if path.is_symlink():
-        data["symlink_to"] = machine.snapshot.real
-        message += f", a symlink to {machine.snapshot.real}; the client will make it a plain file"
+        data["symlink_to"] = machine.reading.snapshot.real
+        message += (
+            f", a symlink to {machine.reading.snapshot.real}; the client will make it a plain file"
+        )
     if not content.strip():
         return Finding("warning", f"is empty: {message}", "sign in with `kimi login`", data)
     if document.bom:
@@ -54,9 +56,9 @@ def check_config(machine: Machine) -> Finding:
 
 def check_config_mode(machine: Machine) -> Finding:
     """Nobody else can read a config that holds a key."""
-    mode = machine.snapshot.mode
+    mode = machine.reading.snapshot.mode
     data = {"mode": octal(mode)}
-    if machine.snapshot.content is None or sys.platform == "win32":
+    if machine.reading.snapshot.content is None or sys.platform == "win32":
         return Finding("skipped", "nothing to look at", data=data)
     if not any(secrets_in(machine.document.data)):
         return Finding("ok", f"mode {mode:04o}, holds no key", data=data)
@@ -154,7 +156,7 @@ def check_identity(machine: Machine) -> Finding:
 def _with_backup(machine: Machine, hint: str | None) -> str | None:
     """Add to the hint for a broken config where a sound one lies, if kimifix has one."""
     try:
-        newest = next(reversed(machine.store.backup_paths()), None)
+        newest = next(reversed(machine.reading.store.backup_paths()), None)
     except ConfigError:
         return hint
     return hint if newest is None else f"{hint}; kimifix has a backup: {newest}"

@@ -17,7 +17,7 @@ def check_patch(machine: Machine) -> Finding:
     """Our entries are absent, or complete."""
     entries = machine.document.own_entries
     if not entries:
-        if machine.receipt and not _was_reverted(machine):
+        if machine.reading.receipt and not _was_reverted(machine):
             return Finding(
                 "warning",
                 "was applied, but its entries are gone",
@@ -26,8 +26,7 @@ def check_patch(machine: Machine) -> Finding:
             )
         hint = "find out whether one is needed: kimifix doctor --probe"
         return Finding("info", "not applied", hint, {"state": "absent"})
-    is_own = machine.receipt or machine.document.own is None or routes.matches(machine.document)
-    if not is_own:
+    if machine.reading.has_foreign_provider:
         return Finding(
             "warning",
             f"a provider named `{OWN}` is there that kimifix did not write",
@@ -87,14 +86,17 @@ def _credential_faults(machine: Machine) -> list[tuple[str, str]]:
 
 
 def _was_moved(machine: Machine, path: tuple[str, ...]) -> bool:
-    receipt = machine.receipt
+    receipt = machine.reading.receipt
     if receipt is None:
         return path == ("default_model",)
     return any(moved.path == path for moved in receipt.undo.moved)
 
 
 def _was_reverted(machine: Machine) -> bool:
-    return machine.receipt is not None and machine.receipt.before == machine.snapshot.sha256
+    return (
+        machine.reading.receipt is not None
+        and machine.reading.receipt.before == machine.reading.snapshot.sha256
+    )
 
 
 def _thinking_switched_off(machine: Machine) -> bool:
@@ -104,20 +106,20 @@ def _thinking_switched_off(machine: Machine) -> bool:
         off = data.get("default_thinking") is False
     else:
         off = isinstance(thinking, Mapping) and thinking.get("enabled") is False
-    wrote_on = machine.receipt is not None and any(
-        moved.new is True for moved in machine.receipt.undo.moved
+    wrote_on = machine.reading.receipt is not None and any(
+        moved.new is True for moved in machine.reading.receipt.undo.moved
     )
     return off and wrote_on
 
 
 def check_receipt(machine: Machine) -> Finding:
     """The receipt and the backup that an exact `revert` needs are there."""
-    backups = machine.store.backup_paths()
-    data = {"folder": machine.state_folder, "backups": len(backups)}
-    receipt = machine.receipt
+    backups = machine.reading.store.backup_paths()
+    data = {"folder": machine.reading.store.folder, "backups": len(backups)}
+    receipt = machine.reading.receipt
     if not machine.document.own_entries and receipt is None:
         kept = (
-            f"none needed; backups are kept in {machine.store.backups}"
+            f"none needed; backups are kept in {machine.reading.store.backups}"
             if backups
             else "none needed"
         )
@@ -130,13 +132,13 @@ def check_receipt(machine: Machine) -> Finding:
             data,
         )
     data |= {"time": receipt.time, "kimifix": receipt.kimifix, "client": receipt.client}
-    if receipt.before and machine.store.backup(receipt.before) is None:
+    if receipt.before and machine.reading.store.backup(receipt.before) is None:
         return Finding(
             "warning",
-            f"its backup is gone or damaged: {machine.store.backups}",
+            f"its backup is gone or damaged: {machine.reading.store.backups}",
             "`kimifix revert` still works, key by key",
             data,
         )
-    untouched = receipt.after == machine.snapshot.sha256
+    untouched = receipt.after == machine.reading.snapshot.sha256
     state = "config untouched since" if untouched else "config edited since"
     return Finding("ok", f"applied {receipt.time}, {state}", data=data)

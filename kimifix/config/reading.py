@@ -1,0 +1,113 @@
+"""One reading of the config: what it says, what we remember of it, and what it is without us."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from kimifix.config import files, routes, storage
+from kimifix.config.document import Document, parse
+from kimifix.config.files import Snapshot
+from kimifix.config.patch import Unpatched, unpatch
+from kimifix.config.receipt import Receipt, digest
+from kimifix.config.storage import Store
+from kimifix.secret import register, secrets_in
+
+
+@dataclass(frozen=True)
+class Base:
+    """The config as it would be without kimifix.
+
+    ``content`` is None where there would be no file. ``exact`` is whether these are the
+    bytes that were there before kimifix came.
+    """
+
+    document: Document
+    content: bytes | None
+    mode: int
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The config at one moment; what is not asked for is not worked out, and cannot fail."""
+
+    snapshot: Snapshot
+    store: Store
+
+    @cached_property
+    def document(self) -> Document:
+        """The config, parsed, its secrets registered; empty where there is no file.
+
+        Raises ``ConfigError`` where it is not valid.
+        """
+        document = parse(self.snapshot.content or b"", self.snapshot.path)
+        for value in secrets_in(document.data):
+            register(value)
+        return document
+
+    @cached_property
+    def receipt(self) -> Receipt | None:
+        """The receipt that holds for the config."""
+        return self.store.receipt(self.snapshot.sha256)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the config is, byte for byte, as kimifix wrote it."""
+        return self.receipt is not None and self.receipt.after == self.snapshot.sha256
+
+    @property
+    def has_foreign_provider(self) -> bool:
+        """Whether a provider has our name that kimifix did not write."""
+        document = self.document
+        return document.own is not None and not self.receipt and not routes.matches(document)
+
+    @cached_property
+    def undone(self) -> Unpatched:
+        """The config with our entries taken out and what they had replaced put back.
+
+        Raises ``UnsupportedShapeError`` where that cannot be proved.
+        """
+        if self.has_foreign_provider:
+            return Unpatched(self.document.data, self.document.text, self.document.bom)
+        return unpatch(self.document, self.receipt.undo if self.receipt else None)
+
+    @cached_property
+    def base(self) -> Base:
+        """The config as it would be without kimifix: what `revert` writes, `apply` builds on.
+
+        Raises what ``undone`` raises.
+        """
+        receipt, mode = self.receipt, self._mode
+        if self.snapshot.content is None:
+            return Base(self.document, None, mode)
+        if receipt and receipt.before and self.untouched:
+            backup = self.store.backup(receipt.before)
+            if backup is not None:
+                return Base(parse(backup, self.snapshot.path), backup, mode, exact=True)
+        undone = self.undone
+        if receipt and receipt.before is None and undone.is_change and not undone.text.strip():
+            return Base(undone, None, mode, exact=self.untouched)
+        content = undone.content
+        exact = receipt is not None and digest(content) == receipt.before
+        return Base(undone, content, mode, exact)
+
+    @property
+    def _mode(self) -> int:
+        """The mode that the file has without us: what `apply` took away, where nobody else has."""
+        before = self.receipt.mode_before if self.receipt else None
+        if before is not None and self.snapshot.mode == private(before):
+            return before
+        return self.snapshot.mode
+
+
+def private(mode: int) -> int:
+    """Return the mode that leaves ``mode`` to the owner alone."""
+    return mode & ~0o077
+
+
+def read(path: Path) -> Reading:
+    """Read the config at ``path``; raises ``ConfigError`` where it is no readable file."""
+    snapshot = files.read(path)
+    return Reading(snapshot, Store(storage.state_root(), snapshot.real))
