@@ -196,6 +196,13 @@ def output_has_one_printer(modules: Modules) -> Iterator[str]:
             yield from (f"{name}:{node.lineno} touches {stream}" for stream in touched)
 
 
+def tuples_are_nothing_but_tuples(modules: Modules) -> Iterator[str]:
+    """What reaches JSON is chosen by name: nothing turns a named tuple into a dictionary."""
+    for name, node in _nodes(modules):
+        if isinstance(node, ast.Attribute) and node.attr == "_asdict":
+            yield f"{name}:{node.lineno} uses {node.attr}"
+
+
 def modules_can_be_read_at_a_sitting(modules: Modules) -> Iterator[str]:
     """No module is longer than a reader can hold in mind."""
     for name, source in modules.items():
@@ -250,6 +257,7 @@ RULES: dict[Rule, Modules] = {
     imports_can_be_read: {"kimifix.doctor": "import importlib\nimportlib.import_module('click')"},
     environment_has_one_reader: {"kimifix.apply": "import os\nos.environ['HOME']"},
     output_has_one_printer: {"kimifix.apply": "print('applied')"},
+    tuples_are_nothing_but_tuples: {"kimifix.output": "outcome._asdict()"},
     modules_can_be_read_at_a_sitting: {"kimifix.doctor.client": "\n" * (LONGEST_MODULE_LINES + 1)},
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import total_ordering
-from typing import NamedTuple
 
 _IDENTIFIERS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
 _SEMVER = re.compile(rf"v?([0-9]+)\.([0-9]+)\.([0-9]+)(?:-({_IDENTIFIERS}))?(?:\+{_IDENTIFIERS})?")
@@ -52,7 +51,8 @@ def parse_version(text: str | None) -> Version | None:
     return Version((int(match[1]), int(match[2]), int(match[3])), match[4] or "")
 
 
-class Feature(NamedTuple):
+@dataclass(frozen=True)
+class Feature:
     """Something that the client can do from ``since`` on, and how we know."""
 
     name: str

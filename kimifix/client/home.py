@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from kimifix.errors import KimifixError
 from kimifix.secret import is_secret_name, register
@@ -20,7 +20,8 @@ _REGION_BASES = {
 DEFAULT_BASE_URL = _REGION_BASES["mainland-cn"]
 
 
-class Home(NamedTuple):
+@dataclass(frozen=True)
+class Home:
     """The client's data directory and where it was learned from.
 
     ``source`` is `--home`, `KIMI_CODE_HOME`, `default` or `sandbox`.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from kimifix.client.home import Home
 from kimifix.secret import Secret, register
@@ -20,7 +21,8 @@ _MAX_BYTES = 1024 * 1024
 _END_OF_TIME = 253_402_300_800  # the year 10000, in Unix seconds
 
 
-class Login(NamedTuple):
+@dataclass(frozen=True)
+class Login:
     """The login in one slot.
 
     ``slot`` is the key of the `oauth` table, such as `oauth/kimi-code`. ``token`` is None

@@ -15,8 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from kimifix.config.receipt import digest
 from kimifix.errors import ConfigError, KimifixError
@@ -30,7 +30,8 @@ _LOCK_PAUSE_SECONDS = 0.05
 _WINDOWS_LOCK_OFFSET = 1 << 30  # away from the process number that others read
 
 
-class Snapshot(NamedTuple):
+@dataclass(frozen=True)
+class Snapshot:
     """The config as it was at one moment.
 
     ``path`` is the path asked for, ``real`` the file behind all symlinks; ``content``

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kimifix.config import files, routes, storage
 from kimifix.config.document import Document, parse
 from kimifix.config.files import Snapshot
-from kimifix.config.patch import Unpatched, unpatch
 from kimifix.config.receipt import Receipt, digest
 from kimifix.config.storage import Store
 from kimifix.secret import register, secrets_in
+
+if TYPE_CHECKING:
+    from kimifix.config.patch import Unpatched
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Reading:
 
         Raises ``UnsupportedShapeError`` where that cannot be proved.
         """
+        from kimifix.config.patch import Unpatched, unpatch  # who only looks does without
+
         if self.has_foreign_provider:
             return Unpatched(self.document.data, self.document.text, self.document.bom)
         return unpatch(self.document, self.receipt.undo if self.receipt else None)
