@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,8 +20,7 @@ def build(root: Path, out: Path, *options: str) -> tuple[Path, Path]:
     env = {**os.environ, **_time_of_commit(root)}
     first = _build(root, out, env, options, umask=0o022)
     with TemporaryDirectory() as folder:
-        with tarfile.open(first[0]) as sdist:
-            sdist.extractall(folder, filter="data")
+        shutil.unpack_archive(first[0], folder)
         (source,) = Path(folder).iterdir()
         second = _build(source, source / "dist", env, options, umask=0o077)
         for one, other in zip(first, second, strict=True):
