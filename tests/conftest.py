@@ -3,28 +3,62 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
-from support.command import Kimifix
+from support import rounds
+from support.command import STATE_VARIABLES, Kimifix
 
 # What a process needs to run at all; everything else that could lead a test to the
 # developer's own files or network is taken away.
-_KEPT = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TMPDIR", "TEMP", "VIRTUAL_ENV")
+_KEPT = (
+    *("PATH", "LANG", "LC_ALL", "LOCPATH", "TMPDIR", "VIRTUAL_ENV"),
+    *("SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT", "TEMP", "TMP"),  # of Windows
+)
+_KEPT_FAMILIES = ("PYTEST", "COVERAGE", "COV_", "KIMIFIX_TEST", "WINE")
+
+# Where the tests are started in the background, SIGINT may be ignored, and the processes
+# that they start would inherit that: tests of Ctrl-C could not press it.
+if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer `--deep`."""
+    parser.addoption("--deep", action="store_true", help="try ten times as many cases")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say how many cases are tried before modules ask for it, which they do at import."""
+    if config.getoption("--deep"):
+        rounds.FACTOR = 10
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what is quick first, what takes long then, and the real client last."""
+    items.sort(
+        key=lambda item: (item.path.parent.name == "real", bool(item.get_closest_marker("slow")))
+    )
+
+
+@pytest.fixture
+def deep(request: pytest.FixtureRequest) -> bool:
+    """Whether `--deep` was given."""
+    return bool(request.config.getoption("--deep"))
 
 
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name not in _KEPT and not name.startswith(
-            ("PYTEST", "COVERAGE", "COV_", "KIMIFIX_TEST")
-        ):
+        if name.upper() not in _KEPT and not name.startswith(_KEPT_FAMILIES):
             monkeypatch.delenv(name)
     user = tmp_path / "user"
     user.mkdir()
     monkeypatch.setenv("HOME", str(user))
     monkeypatch.setenv("USERPROFILE", str(user))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in STATE_VARIABLES:
+        monkeypatch.setenv(name, str(tmp_path / "state"))
     monkeypatch.setenv("PATH", str(tmp_path / "nothing-on-path"))
     monkeypatch.chdir(user)
 
@@ -40,4 +74,4 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def kimifix(tmp_path: Path) -> Kimifix:
     """The command, run as a process of its own in the isolated environment."""
-    return Kimifix(tmp_path)
+    return Kimifix()

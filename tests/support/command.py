@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kimifix.config import storage
+
+# Lead the state of kimifix elsewhere: on Linux and on Windows. On macOS HOME does.
+STATE_VARIABLES = ("XDG_STATE_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA")
+
 
 @dataclass(frozen=True)
 class Result:
@@ -31,9 +36,10 @@ class Result:
 class Kimifix:
     """A callable: ``kimifix("apply", "--yes")`` runs the command and returns its result."""
 
-    def __init__(self, folder: Path) -> None:
-        self.state = folder / "state" / "kimifix"
-        self._folder = folder
+    @property
+    def state(self) -> Path:
+        """The folder of its state in the environment of the test."""
+        return storage.state_root()
 
     def __call__(
         self,

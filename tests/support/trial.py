@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from tempfile import mkdtemp
 
+from support.command import STATE_VARIABLES
 from support.configs import LOGGED_IN, sign_in
 from support.verbs import KEY, Agreeing, apply, revert
 
@@ -21,7 +22,7 @@ class Trial:
 
     def __init__(self, folder: Path, content: bytes = OLD, mode: int = 0o644) -> None:
         self.home = Path(mkdtemp(dir=folder))
-        os.environ["XDG_STATE_HOME"] = str(self.home / "state")
+        os.environ.update(dict.fromkeys(STATE_VARIABLES, str(self.home / "state")))
         sign_in(self.home)
         self.old = content
         self.mode = mode
