@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from support.clients import client
 from support.nobody import as_nobody, open_folder
 
 from kimifix.client import installs, programs
@@ -115,15 +114,6 @@ def test_nothing_is_nothing(machine: Machine) -> None:
     """On a machine without any `kimi` nothing is found."""
     assert machine.find() == []
     assert client_in_use([]) is None
-
-
-def test_real_install_is_found() -> None:
-    """The package that npm has installed from the registry is recognised with its version."""
-    real = client("2.1.0")
-    home = Home(Path("/nowhere"), "default")
-    found = installs.find({"PATH": str(real.programs), "HOME": "/nowhere"}, home)[0]
-    assert told(found) == ("client", "2.1.0", "npm")
-    assert (found.path, found.on_path) == (real.programs / "kimi", 0)
 
 
 # --- package managers -------------------------------------------------------------------

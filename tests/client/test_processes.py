@@ -12,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from support.clients import client
 from support.command import Kimifix
 from support.nobody import as_nobody
 
@@ -35,7 +34,6 @@ if sys.argv[2:]:
 print("ready", flush=True)
 sys.stdin.read()
 """
-_TITLE_OF_NODE = "process.title = 'kimi-code'; console.log('ready'); process.stdin.resume()"
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -201,20 +199,6 @@ def test_many_processes_come_and_go(kimi: Start, home: Path) -> None:
     finally:
         stop.set()
         thread.join()
-
-
-@linux
-def test_node_really_does_it_like_that(start: Start, home: Path) -> None:
-    """Node's `process.title` is what /proc shows, and ps shows it as we read it."""
-    node = client("2.1.0").node / "node"
-    arguments = ["a", "number", "of", "long", "arguments", "x" * 200]
-    env = {"KIMI_CODE_HOME": str(home)}
-    process = start([str(node), "-e", _TITLE_OF_NODE, *arguments], env=env)
-    assert process.pid in processes.running(home).pids
-    if Path("/bin/ps").exists():
-        found = processes._from_ps()
-        assert found.checked
-        assert process.pid in found.pids
 
 
 # --- macOS -----------------------------------------------------------------------------------

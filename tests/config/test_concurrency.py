@@ -26,6 +26,7 @@ from kimifix.errors import ChangedMeanwhileError, KimifixError
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="fork and flock"),
+    pytest.mark.slow,
     pytest.mark.usefixtures("no_power_cut"),
 ]
 

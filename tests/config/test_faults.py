@@ -33,6 +33,7 @@ from kimifix.errors import KimifixError
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="faults of POSIX"),
+    pytest.mark.slow,
     pytest.mark.usefixtures("no_power_cut"),
 ]
 

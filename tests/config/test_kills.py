@@ -26,6 +26,7 @@ from kimifix.config.files import read
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork"),
+    pytest.mark.slow,
     pytest.mark.usefixtures("no_power_cut"),
 ]
 

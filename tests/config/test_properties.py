@@ -28,7 +28,7 @@ from kimifix.config.redaction import masked
 from kimifix.config.routes import ApiKey, Login, Plan
 from kimifix.errors import ConfigError, KimifixError
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_power_cut")]
 
 PATH = Path("config.toml")
 BASE_URL = "https://api.kimi.com/coding/v1"

@@ -7,11 +7,8 @@ too (the sdists of tomli carry none).
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tarfile
-import tempfile
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,14 +16,10 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
+from support import registry
 
 _PACKAGE = "tomlkit"
 _VERSION = "0.15.2"
-_SECONDS_FOR_PIP = 300
-
-# Taken at import: a test gets an environment without the settings that pip may need.
-_ENVIRONMENT = dict(os.environ)
 
 
 @dataclass(frozen=True)
@@ -78,44 +71,7 @@ def _of_python() -> Iterator[Found]:
 
 
 def _sdist() -> Path:
-    """Return the sdist, downloaded if need be; fails the test where that fails."""
-    name = f"{_PACKAGE}-{_VERSION}.tar.gz"
-    cache_folder = _cache_folder()
-    path = cache_folder / name
-    if path.is_file():
-        return path
-    cache_folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=cache_folder) as temporary:
-        _download(Path(temporary))
-        (Path(temporary) / name).replace(path)
-    return path
-
-
-def _download(folder: Path) -> None:
-    command = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-        *("--no-deps", "--no-binary", _PACKAGE, "--dest", str(folder), f"{_PACKAGE}=={_VERSION}"),
-    ]
-    try:
-        done = subprocess.run(
-            command,
-            env=_ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_SECONDS_FOR_PIP,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        pytest.fail(f"pip did not download {_PACKAGE} within {_SECONDS_FOR_PIP} s")
-    if done.returncode != 0:
-        pytest.fail(f"pip could not download {_PACKAGE} {_VERSION}:\n{done.stdout}")
-
-
-def _cache_folder() -> Path:
-    option = _ENVIRONMENT.get("KIMIFIX_TEST_CACHE")
-    if option:
-        return Path(option).absolute()
-    return Path(__file__).parents[2] / ".cache" / "corpus"
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", _PACKAGE]
+    command = [sys.executable, "-m", "pip", "download", *options, f"{_PACKAGE}=={_VERSION}"]
+    name = f"{_PACKAGE}-{_VERSION}"
+    return registry.downloaded(f"the sdist of {_PACKAGE}", name, command) / f"{name}.tar.gz"

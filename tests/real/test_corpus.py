@@ -1,4 +1,4 @@
-"""Documents written to test TOML parsers, as configs: none corrupted, all given back."""
+"""Documents that others wrote to test TOML parsers, as configs: none corrupted, all given back."""
 
 from __future__ import annotations
 
