@@ -289,11 +289,15 @@ def print_doctor(printer: Printer, report: doctor.Report) -> None:
         return
     for name, finding in report.findings.items():
         printer.row(finding.status, name, finding.message, finding.hint)
-    if report.matrix:
+    if answers := report.findings["probe"].data.get("answers"):
         printer.text()
-        header = ("surface", "X-Msh-Platform", "HTTP", "meaning")
-        for surface, platform, http, meaning in (header, *report.matrix):
-            printer.paragraph(f"{surface:11}{platform:16}{http:6}", meaning)
+        printer.text(f"{'surface':11}{'X-Msh-Platform':16}{'HTTP':6}meaning")
+        for answer in answers:
+            head = (
+                f"{answer['surface']:11}{answer['platform'] or '-':16}{answer['http'] or '-'!s:6}"
+            )
+            meaning = answer["message"] or answer["meaning"]
+            printer.paragraph(head, f"{answer['verdict']}: {meaning}")
     printer.text()
     printer.paragraph("verdict: ", report.verdict, bold=True)
     if report.next_command:

@@ -14,7 +14,6 @@ from kimifix.config import reading, redaction
 from kimifix.config.document import OWN
 from kimifix.config.reading import Reading
 from kimifix.consent import Dialogue, Draft, carry_out
-from kimifix.errors import ConfigError
 from kimifix.machine import Machine, observe
 
 
@@ -72,10 +71,6 @@ def revert(
 
 def _draft(machine: Machine) -> Draft[Proposal]:
     read = reading.read(machine.home.config)
-    try:
-        before = read.document
-    except ConfigError as error:
-        raise _with_backup(error, read) from None
     base, undone = read.base, read.undone
     proposal = Proposal(
         machine.home.config,
@@ -83,7 +78,7 @@ def _draft(machine: Machine) -> Draft[Proposal]:
         tuple(".".join(path) for path in undone.removed),
         tuple(".".join(path) for path in undone.restored),
         tuple(".".join(path) for path in undone.left),
-        redaction.diff(before.text, base.document.text, "config.toml"),
+        redaction.diff(read.document.text, base.document.text, "config.toml"),
         machine.warnings,
     )
     return Draft(read, base.document, base.content, base.mode, None, proposal)
@@ -94,17 +89,6 @@ def _reason(read: Reading) -> str | None:
     if read.snapshot.content is not None:
         foreign = f"the provider named `{OWN}` was not written by kimifix and stays"
         return foreign if read.has_foreign_provider else None
-    backup = _backup(read)
-    return f"the config is gone; as it was before `apply` it lies at `{backup}`" if backup else None
-
-
-def _with_backup(error: ConfigError, read: Reading) -> ConfigError:
-    backup = _backup(read)
-    if backup:
-        error.hint = f"mend this line, or put the backup in its place: `{backup}`"
-    return error
-
-
-def _backup(read: Reading) -> Path | None:
     before = read.receipt.before if read.receipt else None
-    return read.store.backup_path(before) if before else None
+    backup = read.store.backup_path(before) if before else None
+    return f"the config is gone; as it was before `apply` it lies at `{backup}`" if backup else None

@@ -12,6 +12,7 @@ from kimifix.config.document import Document, parse
 from kimifix.config.files import Snapshot
 from kimifix.config.receipt import Receipt, digest
 from kimifix.config.storage import Store
+from kimifix.errors import ConfigError
 from kimifix.secret import register, secrets_in
 
 if TYPE_CHECKING:
@@ -43,9 +44,15 @@ class Reading:
     def document(self) -> Document:
         """The config, parsed, its secrets registered; empty where there is no file.
 
-        Raises ``ConfigError`` where it is not valid.
+        Raises ``ConfigError`` where it is not valid, and says where a sound one lies.
         """
-        document = parse(self.snapshot.content or b"", self.snapshot.path)
+        try:
+            document = parse(self.snapshot.content or b"", self.snapshot.path)
+        except ConfigError as error:
+            if backups := self.store.backup_paths():
+                mend = f"{error.hint}, or " if error.hint else ""
+                error.hint = f"{mend}put the backup in its place: `{backups[-1]}`"
+            raise
         for value in secrets_in(document.data):
             register(value)
         return document

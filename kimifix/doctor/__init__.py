@@ -6,31 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kimifix.doctor.client import (
-    check_client,
-    check_environment,
-    check_home,
-    check_login,
-    check_other_copies,
-    check_recent_errors,
-    check_running,
-)
-from kimifix.doctor.config import (
-    check_config,
-    check_config_mode,
-    check_default_model,
-    check_identity,
-    check_managed_headers,
-)
+from kimifix.doctor import client, config, patch
 from kimifix.doctor.finding import Finding
-from kimifix.doctor.patch import check_patch, check_receipt
 from kimifix.errors import ConfigError, KimifixError
 from kimifix.machine import Machine, observe
-
-if TYPE_CHECKING:
-    from kimifix.ask import Probed
 
 Check = Callable[[Machine], Finding]
 Progress = Callable[[str], None]
@@ -38,35 +18,30 @@ Progress = Callable[[str], None]
 # The table of contents, and the order of the report. A check decides and words, nothing
 # else; what it needs is observed by ``Machine``. Its function gives it its name.
 CHECKS: tuple[Check, ...] = (
-    check_client,
-    check_other_copies,
-    check_running,
-    check_home,
-    check_config,
-    check_config_mode,
-    check_login,
-    check_environment,
-    check_default_model,
-    check_managed_headers,
-    check_identity,
-    check_patch,
-    check_receipt,
-    check_recent_errors,
+    client.check_client,
+    client.check_other_copies,
+    client.check_running,
+    client.check_home,
+    config.check_config,
+    config.check_config_mode,
+    client.check_login,
+    client.check_environment,
+    config.check_default_model,
+    config.check_managed_headers,
+    config.check_identity,
+    patch.check_patch,
+    patch.check_receipt,
+    client.check_recent_errors,
 )
 
 
 @dataclass(frozen=True)
 class Report:
-    """All findings by the name of their check, and what they come to in one sentence.
-
-    ``matrix`` has a row for each question to the server: surface, `X-Msh-Platform`, HTTP
-    status, meaning.
-    """
+    """All findings by the name of their check, and what they come to in one sentence."""
 
     findings: Mapping[str, Finding]
     verdict: str
     next_command: str | None = None
-    matrix: tuple[tuple[str, str, str, str], ...] = ()
 
     @property
     def worst(self) -> str:
@@ -97,8 +72,10 @@ def doctor(
         from kimifix.doctor.capture import check_capture
 
         findings["capture"] = look(partial(check_capture, progress=progress), machine)
-    verdict, command = _judged(probed) if probed else _verdict(findings)
-    return Report(findings, verdict, command, _matrix(probed))
+    if probed:
+        judged = probed.judgement
+        return Report(findings, f"{judged.sentence}: {judged.advice}", judged.next_command)
+    return Report(findings, *_verdict(findings))
 
 
 def look(check: Check, machine: Machine) -> Finding:
@@ -116,23 +93,6 @@ def look(check: Check, machine: Machine) -> Finding:
 
 def _name_of(check: Check) -> str:
     return check.__name__.removeprefix("check_").replace("_", "-")
-
-
-def _judged(probed: Probed) -> tuple[str, str | None]:
-    judgement = probed.judgement
-    return f"{judgement.sentence}: {judgement.advice}", judgement.next_command
-
-
-def _matrix(probed: Probed | None) -> tuple[tuple[str, str, str, str], ...]:
-    return tuple(
-        (
-            answer.probe.surface,
-            answer.probe.platform or "-",
-            str(answer.status or "-"),
-            f"{answer.verdict}: {answer.message or answer.meaning.meaning}",
-        )
-        for answer in (probed.answers if probed else ())
-    )
 
 
 def _verdict(findings: Mapping[str, Finding]) -> tuple[str, str | None]:

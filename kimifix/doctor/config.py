@@ -34,7 +34,7 @@ def check_config(machine: Machine) -> Finding:
         document = machine.document
     except ConfigError as error:
         data = {"path": error.path, "line": error.line, "column": error.column}
-        return Finding("error", str(error), _with_backup(machine, error.hint), data)
+        return Finding("error", str(error), error.hint, data)
     data = {"path": path, "bytes": len(content), "symlink_to": None}
     message = str(path)
     if path.is_symlink():
@@ -151,12 +151,3 @@ def check_identity(machine: Machine) -> Finding:
         hint = "it will not last: run `kimifix apply`"
         return Finding("warning", message, hint, data)
     return Finding("info" if platform == _OFFICIAL else "ok", message, data=data)
-
-
-def _with_backup(machine: Machine, hint: str | None) -> str | None:
-    """Add to the hint for a broken config where a sound one lies, if kimifix has one."""
-    try:
-        newest = next(reversed(machine.reading.store.backup_paths()), None)
-    except ConfigError:
-        return hint
-    return hint if newest is None else f"{hint}; kimifix has a backup: {newest}"
