@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_NAME = "kimifix"  # also where the file that was started is called otherwise
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -32,11 +33,11 @@ def _common(command: _Command) -> _Command:
         ),
     ):
         command = option(command)
-    return click.version_option(__version__, message="%(version)s")(command)
+    return click.version_option(__version__, message=f"{_NAME} {__version__}")(command)
 
 
 @click.group(context_settings=_CONTEXT)
-@click.version_option(__version__, message="%(version)s")
+@click.version_option(__version__, message=f"{_NAME} {__version__}")
 def main() -> None:
     """Get a locked-out kimi-code working again, exactly and reversibly.
 
@@ -174,6 +175,24 @@ def doctor_command(home: str | None, as_json: bool, probe: bool, capture: bool) 
     _run("doctor", story, as_json=as_json)
 
 
+@main.command("help")
+@click.argument("command", required=False)
+def help_command(command: str | None) -> None:
+    """Explain a command, or name them all."""
+    main([*filter(None, [command]), "--help"], prog_name=_NAME, standalone_mode=False)
+
+
+@main.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish", "powershell"]))
+def completion_command(shell: str) -> None:
+    """Print the script that completes what you type in a shell."""
+    from click.shell_completion import shell_complete
+
+    variable = f"_{_NAME.upper()}_COMPLETE"
+    if shell_complete(main, {}, _NAME, variable, f"{shell}_source"):
+        raise click.ClickException(f"completion in {shell} needs click 8.5 or later")
+
+
 def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_json: bool) -> None:
     """Carry out one command and end the process with its exit code."""
     import gc
@@ -205,7 +224,7 @@ def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_js
 def run() -> None:
     """Run the command line; the entry point of the console script."""
     try:
-        main(standalone_mode=False)
+        main(prog_name=_NAME, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -30,7 +30,7 @@ if not MANIFEST.is_file():
 (WHEEL,) = (ROOT / "dist").glob("*.whl")
 (SDIST,) = (ROOT / "dist").glob("*.tar.gz")
 DEPENDENCIES = sorted(path for path in (ROOT / "build/wheels").iterdir() if path.name != WHEEL.name)
-VERSION = f"{kimifix.__version__}\n"
+VERSION = f"kimifix {kimifix.__version__}\n"
 
 
 def run(
@@ -98,7 +98,7 @@ def test_zipapp_can_be_started_by_name(user: dict[str, str]) -> None:
     """The file is executable, and takes the `python3` of the path."""
     env = {**user, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
     done = subprocess.run([PYZ, "--version"], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.endswith(VERSION)
+    assert done.stdout == VERSION
 
 
 def test_zipapp_looks_round_in_an_empty_environment(tmp_path: Path) -> None:
@@ -130,6 +130,15 @@ def test_zipapp_applies_and_reverts(user: dict[str, str], tmp_path: Path) -> Non
     assert {f["status"] for f in findings if f["check"] == "patch"} == {"ok"}
     run(PYZ, "revert", "--yes", env=env)
     assert config.read_bytes() == before
+
+
+def test_zipapp_finds_the_translation(user: dict[str, str]) -> None:
+    """The catalogue of sentences is read from inside the archive."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from kimifix.language import translator; print(translator('zh') is not str)"
+    )
+    assert run("-c", program, PYZ, env=user) == "True\n"
 
 
 def test_formula_names_the_files(user: dict[str, str]) -> None:
@@ -195,4 +204,4 @@ def test_manifest_installs_what_runs(user: dict[str, str], tmp_path: Path) -> No
         encoding="utf-8",
         check=True,
     )
-    assert done.stdout.endswith(VERSION)
+    assert done.stdout == VERSION

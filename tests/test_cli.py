@@ -8,6 +8,8 @@ import pytest
 from support.command import Kimifix
 from support.configs import write_config
 
+from kimifix.cli import main
+
 _BUG = """
 import sys
 from kimifix import revert
@@ -57,9 +59,20 @@ def test_wrong_usage_is_exit_code_two(kimifix: Kimifix, arguments: list[str]) ->
     assert "Error: " in result.err
 
 
-def test_version_is_bare(kimifix: Kimifix) -> None:
-    """`--version` prints the version alone, for every command."""
-    assert kimifix("--version").out == kimifix("doctor", "--version").out == "0.1.0\n"
+@pytest.mark.parametrize("command", [[], *([name] for name in main.commands)], ids=" ".join)
+def test_help_is_a_command_too(kimifix: Kimifix, command: list[str]) -> None:
+    """`kimifix help [COMMAND]` prints what `kimifix [COMMAND] --help` prints."""
+    result = kimifix("help", *command)
+    assert (result.code, result.err) == (0, "")
+    assert result.out == kimifix(*command, "--help").out
+    assert result.out.startswith(" ".join(["Usage: kimifix", *command]) + " [OPTIONS]")
+
+
+def test_help_knows_no_other_command(kimifix: Kimifix) -> None:
+    """Help for a command that does not exist is wrong usage."""
+    result = kimifix("help", "repair")
+    assert (result.code, result.out) == (2, "")
+    assert "No such command 'repair'" in result.err
 
 
 def test_home_wins_over_the_variable(kimifix: Kimifix, tmp_path: Path) -> None:

@@ -125,7 +125,12 @@ def test_names_every_command(name: str) -> None:
 def test_names_every_option(name: str) -> None:
     """Each option of each command is named, in its long and its short form."""
     parameters = [p for command in main.commands.values() for p in command.params]
-    options = {option for parameter in parameters for option in parameter.opts}
+    options = {
+        option
+        for parameter in parameters
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    }
     assert options >= {"--json", "--route", "-y"}
     assert missing(text_of(name), options | {"-h", "--help"}) == []
 

@@ -125,6 +125,11 @@ def test_describing_itself_takes_click_alone(loaded: Loaded, arguments: list[str
     assert loaded(*arguments) - alone - {"__future__"} == {"kimifix", "kimifix.cli"}
 
 
+def test_help_command_takes_no_more_than_help(loaded: Loaded) -> None:
+    """`kimifix help apply` loads what `kimifix apply --help` loads."""
+    assert loaded("help", "apply") == loaded("apply", "--help")
+
+
 def test_refusing_an_option_takes_no_verb(loaded: Loaded) -> None:
     """A mistyped option is refused before anything but the command line is loaded."""
     modules = loaded("apply", "--rout", "header", code=2)

@@ -477,10 +477,10 @@ def test_help_on_narrow_and_wide_terminals(kimifix: Kimifix, columns: str) -> No
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=str)
 def test_version(kimifix: Kimifix, command: tuple[str, ...]) -> None:
-    """The version is a bare number, for each command."""
+    """`--version` prints name and version, for each command."""
     result = kimifix(*command, "--version")
     assert (result.code, result.err) == (0, "")
-    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", result.out)
+    assert re.fullmatch(r"kimifix \d+\.\d+\.\d+\S*\n", result.out)
 
 
 def test_no_command_is_a_call_for_help(kimifix: Kimifix) -> None:
