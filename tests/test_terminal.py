@@ -507,7 +507,7 @@ def test_mistyped_option(
     """A mistyped option is a usage error that suggests the right one."""
     result = kimifix(*arguments)
     assert (result.code, result.out) == (2, "")
-    assert suggestion in result.err.partition("--help")[2]
+    assert suggestion in result.err.partition("Error: ")[2]
     assert config.read_text() == LOGGED_IN
 
 
