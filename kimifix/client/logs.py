@@ -179,7 +179,7 @@ def _tail(path: Path) -> list[str]:
 
 
 def _from_log(lines: list[str], file: Path) -> Iterator[LogError]:
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+    for line, following in pairwise([*lines, ""]):
         match = _LINE.fullmatch(line.rstrip("\r"))
         if match is None:
             continue

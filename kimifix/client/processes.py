@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 # What kimi-code 0.20.0 to 2.1.0 make of their process title, whatever the mode; the native
 # binary does the same (source of 2.1.0).
 _TITLE = "kimi-code"
-_ROOT_USER = 0
 _SECONDS_FOR_PROGRAM = 5
 
 
@@ -25,14 +25,14 @@ class Running(NamedTuple):
 def running(home: Path) -> Running:
     """Return the clients that run on ``home``, or whose home cannot be told.
 
-    Only those of this user and of root count: nobody else's share the home. On macOS the
-    home of a process cannot be told at all.
+    Where the environment of a process may not be read (on macOS never), it counts if it is
+    of this user or of the user to whom the home belongs.
     """
     if sys.platform == "linux":
         return _from_proc(home)
     if sys.platform == "win32":
         return _from_tasklist()
-    return _from_ps()
+    return _from_ps(home)
 
 
 def _from_proc(home: Path, proc: Path = Path("/proc")) -> Running:
@@ -41,26 +41,37 @@ def _from_proc(home: Path, proc: Path = Path("/proc")) -> Running:
         home = home.resolve()
     except (OSError, RuntimeError):  # no /proc, or the home is a loop of symlinks
         return Running((), checked=False)
-    found = (int(entry.name) for entry in entries if _runs_on(home, entry))
+    users = _users(home)
+    found = (int(entry.name) for entry in entries if _runs_on(home, entry, users))
     return Running(tuple(sorted(found)))
 
 
-def _runs_on(home: Path, entry: Path) -> bool:
+def _users(home: Path) -> set[int]:
+    """Return the users whose clients may run on ``home`` without saying so."""
+    users = {os.geteuid()}
+    with suppress(OSError):
+        users.add(home.stat().st_uid)
+    return users
+
+
+def _runs_on(home: Path, entry: Path, users: set[int]) -> bool:
     """Tell whether the process of this folder in /proc is a client on ``home``, a real path."""
     try:
-        if (entry / "comm").read_bytes().rstrip(b"\n") != _TITLE.encode():
+        # `number (title) state …`; one that is dead but not reaped (Z, X) writes no more.
+        title, _, rest = (entry / "stat").read_bytes().partition(b" (")[2].rpartition(b") ")
+        if title != _TITLE.encode() or rest[:1] in b"ZX":
             return False
-        if entry.stat().st_uid not in (os.geteuid(), _ROOT_USER):
-            return False
-    except OSError:  # it ended meanwhile
-        return False
-    try:
         theirs = _home_of((entry / "environ").read_bytes(), entry)
     except PermissionError:
-        return True
+        theirs = None
     except (OSError, RuntimeError):  # it has ended, or its home is a loop of symlinks
         return False
-    return theirs is None or theirs == home
+    if theirs is not None:
+        return theirs == home
+    try:
+        return entry.stat().st_uid in users
+    except OSError:
+        return False
 
 
 def _home_of(variables: bytes, entry: Path) -> Path | None:
@@ -75,21 +86,21 @@ def _home_of(variables: bytes, entry: Path) -> Path | None:
     return None
 
 
-def _from_ps() -> Running:
-    output = _output(["/bin/ps", "-axo", "pid=,uid=,command="])
-    return Running((), checked=False) if output is None else Running(_in_ps(output))
+def _from_ps(home: Path) -> Running:
+    output = _output(["/bin/ps", "-axo", "pid=,uid=,stat=,command="])
+    if output is None:
+        return Running((), checked=False)
+    return Running(tuple(_in_ps(output, set(map(str, _users(home))))))
 
 
-def _in_ps(output: str) -> tuple[int, ...]:
-    """Return the clients of this user and of root in the lines `pid uid command` of ps."""
-    return tuple(_in_lines(output, {str(os.geteuid()), str(_ROOT_USER)}))
-
-
-def _in_lines(output: str, users: set[str]) -> Iterator[int]:
+def _in_ps(output: str, users: set[str]) -> Iterator[int]:
+    """Yield the clients of ``users`` in the lines `pid uid state command` of ps."""
     for line in output.splitlines():
         # Setting the title leaves blanks where the arguments were.
-        match line.split(None, 2):
-            case [pid, user, command] if user in users and command.strip() == _TITLE:
+        match line.split(None, 3):
+            case [pid, user, state, command] if (
+                user in users and command.strip() == _TITLE and not state.startswith("Z")
+            ):
                 yield int(pid)
 
 

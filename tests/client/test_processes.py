@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from support.command import Kimifix
-from support.nobody import as_nobody
+from support.nobody import as_nobody, give_to_nobody, open_folder
 
 from kimifix.client import processes
 
@@ -143,33 +143,39 @@ def test_ended_client_does_not_count(kimi: Start, home: Path) -> None:
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert Path(f"/proc/{process.pid}/comm").read_text() == "kimi-code\n"
     assert process.pid not in processes.running(home).pids
+    assert process.pid not in as_nobody(lambda: processes.running(Path("/")).pids)
 
 
 @linux
 @root
-def test_another_user_does_not_count(kimi: Start, home: Path) -> None:
-    """Somebody else's client has a home of its own, whatever its environment says."""
+def test_another_user_counts_by_the_environment(kimi: Start, home: Path) -> None:
+    """Somebody else's client counts where its environment says that it uses this home."""
     process = kimi("kimi-code", "65534", env={"HOME": str(home.parent)})
+    other = kimi("kimi-code", "65534", env={})
     assert Path(f"/proc/{process.pid}").stat().st_uid == 65534
-    assert process.pid not in processes.running(home).pids
+    assert process.pid in processes.running(home).pids
+    assert other.pid not in processes.running(home).pids
 
 
 @linux
 @root
-def test_client_of_root_counts(kimi: Start) -> None:
-    """What root runs may well use the home (`sudo kimi`), even if nobody else can see it."""
+def test_client_of_root_counts_on_a_home_of_root(kimi: Start) -> None:
+    """A client whose environment may not be read counts on a home of its own user alone."""
     process = kimi()
-    assert process.pid in as_nobody(lambda: processes.running(Path("/somewhere")).pids)
+    with open_folder() as folder:
+        assert process.pid in as_nobody(lambda: processes.running(folder).pids)
+        give_to_nobody(folder)
+        assert process.pid not in as_nobody(lambda: processes.running(folder).pids)
+        assert process.pid not in as_nobody(lambda: processes.running(folder / "none").pids)
 
 
 @linux
 def test_client_that_ends_meanwhile(tmp_path: Path) -> None:
     """A process of which less and less can be read is gone, not unknown."""
-    for pid, files in (("1", ()), ("2", ("comm",)), ("3", ("comm", "stat"))):
+    for pid, text in (("1", None), ("2", ""), ("3", "3 (kimi-code) S 1")):
         (tmp_path / pid).mkdir()
-        for name in files:
-            text = {"comm": "kimi-code\n", "stat": f"{pid} (kimi-code) S 1"}[name]
-            (tmp_path / pid / name).write_text(text)
+        if text is not None:
+            (tmp_path / pid / "stat").write_text(text)
     (tmp_path / "self").mkdir()
     assert processes._from_proc(tmp_path, proc=tmp_path) == processes.Running(())
 
@@ -209,7 +215,7 @@ def test_ps_lists_no_other_programs(start: Start) -> None:
     """Other programs, though they name kimi-code, are not taken for it."""
     code = "import sys; print('ready', flush=True); sys.stdin.read()"
     process = start([sys.executable, "-c", code, "kimi-code"])
-    found = processes._from_ps()
+    found = processes._from_ps(Path("/"))
     assert found.checked
     assert process.pid not in found.pids
     assert os.getpid() not in found.pids
@@ -217,28 +223,28 @@ def test_ps_lists_no_other_programs(start: Start) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no user numbers there")
 def test_lines_of_ps() -> None:
-    """Of the lines of ps those of the client count, if it is ours or root's."""
-    me = os.geteuid()
+    """Of the lines of ps those of a living client count, if its user may write the home."""
     text = (
-        f"    1     0 /sbin/launchd\n"
-        f"  501 {me:5} kimi-code\n"
-        f"  502 {me:5} kimi-code                       \n"
-        f"  503 {me:5} kimi-code -p hello\n"
-        f"  504 {me:5} node /opt/homebrew/bin/kimi\n"
-        f"  505     0 kimi-code\n"
-        f"  506 49999 kimi-code\n"
-        f"  507 {me:5} vim kimi-code\n"
-        f"  508 {me:5}\n"
-        f"  \N{REPLACEMENT CHARACTER}\n"
+        "    1     0 Ss   /sbin/launchd\n"
+        "  501   501 S+   kimi-code\n"
+        "  502   501 R    kimi-code                       \n"
+        "  503   501 S+   kimi-code -p hello\n"
+        "  504   501 S+   node /opt/homebrew/bin/kimi\n"
+        "  505     0 S+   kimi-code\n"
+        "  506 49999 S+   kimi-code\n"
+        "  507   501 S+   vim kimi-code\n"
+        "  508   501 S+\n"
+        "  509   501 Z+   kimi-code\n"
+        "  \N{REPLACEMENT CHARACTER}\n"
         "\n"
     )
-    assert processes._in_ps(text) == (501, 502, 505)
+    assert list(processes._in_ps(text, {"501", "0"})) == [501, 502, 505]
 
 
 def test_macos_asks_ps(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On macOS ps answers; where it does not, nothing can be told."""
     monkeypatch.setattr(processes, "sys", SimpleNamespace(platform="darwin"))
-    monkeypatch.setattr(processes, "_in_ps", lambda _: (7,))
+    monkeypatch.setattr(processes, "_in_ps", lambda *_: iter((7,)))
     if Path("/bin/ps").exists():
         assert processes.running(home) == processes.Running((7,))
     monkeypatch.setattr(processes, "_output", lambda _: None)

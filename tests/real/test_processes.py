@@ -30,7 +30,7 @@ def test_title_that_node_sets_is_found(home: Path) -> None:
             assert process.stdout.readline() == b"ready\n"
             assert process.pid in processes.running(home).pids
             if Path("/bin/ps").exists():
-                found = processes._from_ps()
+                found = processes._from_ps(home)
                 assert found.checked
                 assert process.pid in found.pids
         finally:
