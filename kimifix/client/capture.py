@@ -19,18 +19,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import time
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kimifix.client.leash import Leash
+from kimifix.client.leash import Leash, leash
 from kimifix.client.login import slot_of
 from kimifix.client.recorder import Notes, Recorder
+from kimifix.errors import KimifixError
 from kimifix.secret import is_identity_header
 
 _PROMPT = "say pong"
@@ -38,10 +37,8 @@ _DUMMY = "kimifix-dummy"
 _BASE_PATH = "/coding/v1"
 _FAR_FUTURE = 4_102_444_800  # 2100-01-01 in Unix seconds: nothing to refresh
 
-# After its request the client has told all. It may end by itself, but 0.38.0 takes
-# three seconds for that, and its folder goes anyway.
-_SECONDS_TO_END = 0.5
-_TICK = 0.05
+# A request may still be on its way through the recorder when the client has ended.
+_SECONDS_TO_ARRIVE = 0.2
 
 _STDERR_BYTES = 8192
 _LONGEST_PROBLEM = 300
@@ -68,6 +65,8 @@ _PASSED_ON = (
     "KIMI_CODE_IDENTITY_NAME",
     "KIMI_CODE_IDENTITY_SLUG",
     "KIMI_CODE_LEGACY_FLAG",
+    # On Windows the client needs Git Bash; see ``_git_bash``.
+    "KIMI_SHELL_PATH",
 )
 _CUSTOM_HEADERS = "KIMI_CODE_CUSTOM_HEADERS"
 
@@ -135,28 +134,28 @@ def capture(
 ) -> list[Captured]:
     """Start ``program`` once for each of ``providers`` (provider -> alias) and return what it sent.
 
-    ``config_for`` gives the text of the config for a recorder at `http://host:port`; it
+    ``config_for`` gives the text of the config for a recorder at `http://host:port/…`; it
     must lead nowhere else and hold no secret. ``seconds`` limits each start; the client
     and its children are ended then, and the folder it ran in is removed in any case, also
-    when SIGINT, SIGTERM or SIGHUP end this process. ``progress`` is told what is waited for.
+    when a signal ends this process. ``progress`` is told what is waited for.
 
-    Raises ``OSError`` where no folder can be made or loopback cannot be listened on.
+    Raises ``KimifixError`` where loopback cannot be listened on, or the folder of the
+    client cannot be made, filled or removed.
     """
     captured = []
     program = program.absolute()  # the client starts in another folder
-    with (
-        Leash() as leash,
-        Recorder() as recorder,
-        leash.private_folder("kimifix-capture-") as folder,
-    ):
-        config = config_for(recorder.url)
-        for number, (provider, alias) in enumerate(providers.items()):
-            progress(f"starting kimi-code on loopback to see what it sends for `{provider}`")
-            place = _Place.make(folder / str(number), config, recorder.url)
-            variables = _environment(env, place, recorder.url, program, config)
-            notes = recorder.start_over()
-            problem = _run(leash, program, alias, place, variables, seconds, notes)
-            captured.append(_captured(provider, alias, notes, problem))
+    try:
+        with leash() as held, Recorder() as recorder:
+            config = config_for(recorder.url)
+            for number, (provider, alias) in enumerate(providers.items()):
+                progress(f"starting kimi-code on loopback to see what it sends for `{provider}`")
+                place = _Place.make(held.folder / str(number), config, recorder.url)
+                variables = _environment(env, place, recorder, program, config)
+                notes = recorder.start_over()
+                problem = _run(held, program, alias, place, variables, seconds, notes)
+                captured.append(_captured(provider, alias, notes, problem))
+    except OSError as error:
+        raise KimifixError(f"kimi-code cannot be run on loopback: {error}") from error
     return captured
 
 
@@ -238,7 +237,7 @@ def _hosts(url: str) -> dict[str, str]:
 
 
 def _environment(
-    env: Mapping[str, str], place: _Place, url: str, program: Path, config: str
+    env: Mapping[str, str], place: _Place, recorder: Recorder, program: Path, config: str
 ) -> dict[str, str]:
     """Return the whole environment of the client."""
     variables = {name: env[name] for name in _PASSED_ON if name in env}
@@ -252,14 +251,18 @@ def _environment(
     identity = [line for line in env.get(_CUSTOM_HEADERS, "").split("\n") if _is_identity(line)]
     if identity:
         variables[_CUSTOM_HEADERS] = "\n".join(identity)
+    bash = _git_bash(env)
+    if bash is not None:
+        variables.setdefault("KIMI_SHELL_PATH", str(bash))
     own = dict.fromkeys(("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"), str(place.user))
     own |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(place.temporary))
-    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), url)
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+    proxies = dict.fromkeys(names, recorder.proxy)
     return {
         **variables,
         **own,
         **proxies,
-        **_hosts(url),
+        **_hosts(recorder.url),
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
         "NODE_USE_ENV_PROXY": "1",
@@ -271,35 +274,46 @@ def _environment(
     }
 
 
+def _git_bash(env: Mapping[str, str]) -> Path | None:
+    """Return the Git Bash of this user alone, which lies where the real LOCALAPPDATA points.
+
+    The client finds all others (source of 2.1.0): by PATH and below `Program Files`.
+    """
+    if sys.platform != "win32" or not env.get("LOCALAPPDATA"):
+        return None
+    git = Path(env["LOCALAPPDATA"], "Programs", "Git")
+    places = (git / "bin" / "bash.exe", git / "usr" / "bin" / "bash.exe")
+    return next((place for place in places if place.is_file()), None)
+
+
 def _is_identity(line: str) -> bool:
     name, colon, _ = line.partition(":")
     return bool(colon) and is_identity_header(name.strip())
 
 
 def _run(
-    leash: Leash,
+    held: Leash,
     program: Path,
     alias: str,
     place: _Place,
     variables: Mapping[str, str],
     seconds: float,
     notes: Notes,
-) -> str:
+) -> str | None:
     """Run the client until it has sent its request; return why it has not, if it has not."""
     command = [str(program), "-p", _PROMPT, "-m", alias]
-    if program.suffix.lower() in (".cmd", ".bat"):
-        if re.search(r'[&|<>^%!"]', alias):
-            return f"the alias cannot be passed to `{program.name}`: `{alias}`"
-        command = ["cmd", "/d", "/c", *command]
     try:
-        with (
-            place.errors.open("wb") as errors,
-            leash.started(command, variables, place.project, errors) as process,
-        ):
-            code = _wait(process, seconds, notes)
-    except OSError as error:
-        return f"the client cannot be started: {error.strerror or error}"
-    last = _last_words(place.errors)
+        with place.errors.open("wb") as errors:
+            enough = notes.asked.is_set
+            code = held.run(
+                command, variables, place.project, errors, seconds=seconds, enough=enough
+            )
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return f"the client cannot be started: {reason or error}"
+    if notes.asked.wait(_SECONDS_TO_ARRIVE):
+        return None
+    last = last_words(place.errors)
     if code is None:
         problem = f"the client sent no request within {seconds:g} seconds"
     else:
@@ -307,21 +321,8 @@ def _run(
     return f"{problem}: {last}" if last else problem
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float, notes: Notes) -> int | None:
-    """Wait for the request, the end of the client or of its time; return the exit code."""
-    deadline = time.monotonic() + seconds
-    while process.poll() is None and time.monotonic() < deadline:
-        if notes.asked.wait(_TICK):
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_SECONDS_TO_END)
-            break
-    if process.returncode is not None:
-        notes.asked.wait(_TICK)  # its request may still be on the way through the recorder
-    return process.returncode
-
-
-def _last_words(path: Path) -> str:
-    """Return the line of stderr that says most: the last error, else the last line."""
+def last_words(path: Path) -> str:
+    """Return the line of the client's output that says most: the last error, else the last."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _STDERR_BYTES))
         text = file.read().decode("utf-8", errors="replace")

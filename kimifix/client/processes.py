@@ -107,7 +107,7 @@ def _in_ps(output: str, users: set[str]) -> Iterator[int]:
 def _from_tasklist() -> Running:
     # A client under node.exe cannot be told from other Node programs without a slow
     # WMI query; the native binary has a name of its own.
-    command = [_system_folder() + r"\tasklist.exe", "/fo", "csv", "/nh"]
+    command = [system_program("tasklist.exe"), "/fo", "csv", "/nh"]
     output = _output([*command, "/fi", "imagename eq kimi.exe"])
     pids = () if output is None else _in_tasklist(output)
     return Running(pids, checked=bool(pids))
@@ -119,15 +119,15 @@ def _in_tasklist(output: str) -> tuple[int, ...]:
     return tuple(int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal())
 
 
-def _system_folder() -> str:
-    """Return the folder of Windows' own programs; a bare name might start one from elsewhere."""
+def system_program(name: str) -> str:
+    """Return the path of one of Windows' own programs; a bare name might start another one."""
     if sys.platform != "win32":
-        return ""
+        return name
     import ctypes
 
     buffer = ctypes.create_unicode_buffer(260)
     ctypes.windll.kernel32.GetSystemDirectoryW(buffer, len(buffer))
-    return buffer.value
+    return rf"{buffer.value}\{name}"
 
 
 def _output(command: list[str]) -> str | None:

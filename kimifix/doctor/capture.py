@@ -10,7 +10,6 @@ from kimifix.config.decoy import decoy
 from kimifix.config.document import MANAGED, OWN
 from kimifix.config.routes import PLATFORM_HEADER, platform_of
 from kimifix.doctor.finding import Finding, Status
-from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.secret import MASK
 
@@ -25,17 +24,14 @@ def check_capture(machine: Machine, progress: Callable[[str], None]) -> Finding:
     asked = _aliases(machine)
     if not asked:
         return Finding("skipped", "no model of the managed or the own provider")
-    try:
-        recorded = capture(
-            machine.install.path,
-            partial(decoy, machine.document),
-            asked,
-            env=machine.env,
-            seconds=SECONDS,
-            progress=progress,
-        )
-    except OSError as error:
-        raise KimifixError(f"no loopback server could be started: {error.strerror}") from error
+    recorded = capture(
+        machine.install.path,
+        partial(decoy, machine.document),
+        asked,
+        env=machine.env,
+        seconds=SECONDS,
+        progress=progress,
+    )
     data = {"captured": [_data(one) for one in recorded]}
     status: Status = "ok" if all(_is_expected(machine, one) for one in recorded) else "warning"
     message = "; ".join(_sentence(one) for one in recorded)

@@ -5,6 +5,7 @@ Takes `-p PROMPT -m ALIAS`. What it shall do besides lies in `behaviour.json` be
 file into which it writes what it sees.
 """
 
+import base64
 import contextlib
 import http.client
 import json
@@ -33,6 +34,19 @@ def step(name: str) -> None:
     elif name == "start-child":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         (BESIDE / "child").write_text(str(child.pid))
+    elif name == "leave-group":
+        command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        child = subprocess.Popen(command, start_new_session=True)
+        (BESIDE / "child").write_text(str(child.pid))
+    elif name == "forge":
+        root = urlsplit(os.environ["KIMI_CODE_BASE_URL"])
+        other = http.client.HTTPConnection(root.hostname or "", root.port)
+        for path in ("/coding/v1/chat/completions", "/guess/coding/v1/chat/completions"):
+            other.request("POST", path, b"{}", {"X-Msh-Platform": "forged"})
+            other.getresponse().read()
+        for target in ("http://forged.example/", "forged.example:443"):
+            other.request("GET", target, headers={"Proxy-Authorization": "Basic Zm9yZ2Vk"})
+            other.getresponse().read()
     elif name == "crash":
         print("kimi version 9.9.9\nerror: failed: \x1b[31mno luck\nSee log: /x", file=sys.stderr)
         sys.exit(7)
@@ -40,12 +54,14 @@ def step(name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     elif name == "use-proxy":
         proxy = urlsplit(os.environ["HTTPS_PROXY"])
+        pair = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
+        signed = {"Proxy-Authorization": f"Basic {pair}"}
         connection = http.client.HTTPConnection(proxy.hostname or "", proxy.port)
-        connection.set_tunnel("telemetry.example", 443)
+        connection.set_tunnel("telemetry.example", 443, signed)
         with contextlib.suppress(OSError):
             connection.request("GET", "/")
         plain = http.client.HTTPConnection(proxy.hostname or "", proxy.port)
-        plain.request("GET", "http://updates.example/latest")
+        plain.request("GET", "http://updates.example/latest", headers=signed)
         plain.getresponse().read()
 
 
@@ -67,7 +83,7 @@ def report() -> None:
 
 
 def ask(alias: str) -> None:
-    """Send what the config says for ``alias``, and check that the answer is whole."""
+    """Send what the config says for ``alias``."""
     data = tomllib.loads((HOME / "config.toml").read_text())
     model = data["models"][alias]
     provider = data["providers"][model["provider"]]
@@ -83,13 +99,9 @@ def ask(alias: str) -> None:
     connection.putheader(*(("X-Api-Key", key) if anthropic else ("authorization", f"Bearer {key}")))
     body = b"{}" * 50_000
     connection.putheader("content-length", str(len(body)))
-    connection.endheaders(body)
-    answer = connection.getresponse()
-    events = [line[6:] for line in answer.read().decode().split("\n") if line.startswith("data: ")]
-    last = events.pop() if not anthropic else "[DONE]"
-    text = json.dumps([json.loads(event) for event in events])
-    if answer.status != 200 or last != "[DONE]" or "pong" not in text:
-        sys.exit(f"error: this is no whole answer: {answer.status} {events}")
+    with contextlib.suppress(ConnectionError):  # the recorder does not read the body
+        connection.endheaders(body)
+        connection.getresponse().read()
 
 
 for name in BEHAVIOUR.get("before", []):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,8 @@ import tempfile
 import textwrap
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import pytest
 from kimifix.client.capture import Captured, capture
 from kimifix.config.decoy import decoy
 from kimifix.config.document import Document
+from kimifix.errors import KimifixError
 
 if sys.platform == "win32":
     pytest.skip("the stand-in is a script with a shebang", allow_module_level=True)
@@ -218,6 +221,16 @@ def test_a_child_left_behind_is_ended(client: Callable[..., Path], temporary: Pa
     assert is_gone(int((program.parent / "child").read_text()))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose a process is")
+def test_a_child_that_leaves_the_group_is_ended(
+    client: Callable[..., Path], temporary: Path
+) -> None:
+    """A child in a session of its own is known by its environment."""
+    program = client(before=["leave-group", "hang"])
+    run(program, seconds=SHORT)
+    assert is_gone(int((program.parent / "child").read_text()))
+
+
 def test_a_crash_is_told_in_the_client_s_words(
     client: Callable[..., Path], temporary: Path
 ) -> None:
@@ -279,6 +292,7 @@ def test_signal_handlers_are_put_back(client: Callable[..., Path], temporary: Pa
         pytest.param(signal.SIGINT, 130, id="ctrl-c"),
         pytest.param(signal.SIGTERM, 143, id="sigterm"),
         pytest.param(signal.SIGHUP, 129, id="closed-terminal"),
+        pytest.param(signal.SIGQUIT, 131, id="ctrl-backslash"),
     ],
 )
 def test_an_interrupted_capture_leaves_nothing(
@@ -286,6 +300,41 @@ def test_an_interrupted_capture_leaves_nothing(
 ) -> None:
     """Whoever ends kimifix in the middle leaves no client, no child and no folder."""
     program = client(before=["ignore-signals", "start-child", "hang"])
+    with hanging(program, tmp_path) as process:
+        assert list(temporary.iterdir())
+        process.send_signal(number)
+        process.send_signal(number)  # an impatient user does not get in the way
+        assert process.wait(NO_HURRY) == code
+    assert is_gone(int((program.parent / "child").read_text()))
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose a process is")
+def test_the_next_run_sweeps_what_a_killed_one_left(
+    client: Callable[..., Path], temporary: Path, tmp_path: Path
+) -> None:
+    """Folder and client of a killed run go, those of a run that goes on stay."""
+    program = client(before=["start-child", "hang"])
+    with hanging(program, tmp_path) as killed:
+        killed.kill()
+        killed.wait()
+    (left,) = temporary.iterdir()
+    (program.parent / "hangs").unlink()
+    child = int((program.parent / "child").read_text())
+    foreign = temporary / "kimifix-run-of-somebody"
+    foreign.mkdir()
+    with hanging(program, tmp_path):
+        assert is_gone(child)
+        going_on = {*temporary.iterdir()} - {left, foreign}
+        (seen,) = run(Path("/bin/true"))
+        assert {*temporary.iterdir()} == {*going_on, foreign}
+        assert len(going_on) == 1
+        assert seen.problem == "the client sent no request and ended with exit code 0"
+
+
+@contextmanager
+def hanging(program: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that captures what ``program`` sends, from when that hangs."""
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent(
@@ -318,15 +367,10 @@ def test_an_interrupted_capture_leaves_nothing(
         while not (program.parent / "hangs").exists():
             assert process.poll() is None
             time.sleep(0.05)
-        assert list(temporary.iterdir())
-        process.send_signal(number)
-        process.send_signal(number)  # an impatient user does not get in the way
-        assert process.wait(NO_HURRY) == code
+        yield process
     finally:
-        process.kill()
+        process.terminate()
         process.wait()
-    assert is_gone(int((program.parent / "child").read_text()))
-    assert not list(temporary.iterdir())
 
 
 def test_no_secret_reaches_the_client(
@@ -419,12 +463,31 @@ def test_the_recorder_is_the_only_way_out(
     (seen,) = run(client(report=str(report), before=["use-proxy"]))
     env = json.loads(report.read_text())["env"]
     recorder = env["KIMI_CODE_OAUTH_HOST"]
-    assert recorder.startswith("http://127.0.0.1:")
-    assert {env[f"{kind}_PROXY"] for kind in ("HTTP", "HTTPS")} == {recorder}
+    address, secret = re.fullmatch(r"http://(127\.0\.0\.1:\d+)/([0-9a-f]{32})", recorder).groups()
+    proxy = f"http://kimifix:{secret}@{address}"
+    assert {env[f"{kind}_PROXY"] for kind in ("HTTP", "HTTPS")} == {proxy}
     assert env["KIMI_CODE_BASE_URL"] == f"{recorder}/coding/v1"
     assert env["NO_PROXY"] == "127.0.0.1"
     assert seen.refused == ("telemetry.example:443", "updates.example")
     assert seen.problem is None
+
+
+def test_nobody_else_can_speak_to_the_recorder(
+    client: Callable[..., Path], temporary: Path
+) -> None:
+    """What does not know the secret in the address leaves no trace in the result."""
+    (seen,) = run(client(before=["forge"]))
+    assert seen.spelled("X-Msh-Platform") == (("X-Msh-Platform", "kimi_cli"),)
+    assert seen.refused == ()
+
+
+def test_without_a_folder_for_temporary_files_it_says_so(
+    client: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A temporary folder that cannot be made is told as that."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(KimifixError, match="no temporary folder can be made"):
+        run(client())
 
 
 def test_a_capture_from_another_thread_works(client: Callable[..., Path], temporary: Path) -> None:

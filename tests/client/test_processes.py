@@ -281,7 +281,7 @@ def test_windows_finds_the_native_binary_alone(home: Path, monkeypatch: pytest.M
     """There a `kimi.exe` is certain to run, its absence says nothing about Node."""
     answers = {"text": TASKLIST}
     monkeypatch.setattr(processes, "sys", SimpleNamespace(platform="win32"))
-    monkeypatch.setattr(processes, "_system_folder", lambda: r"C:\Windows\System32")
+    monkeypatch.setattr(processes, "system_program", lambda name: name)
     monkeypatch.setattr(processes, "_output", lambda _: answers["text"])
     assert processes.running(home) == processes.Running((12345, 678))
     answers["text"] = "INFO: No tasks are running which match the specified criteria."
