@@ -463,7 +463,9 @@ def test_the_recorder_is_the_only_way_out(
     (seen,) = run(client(report=str(report), before=["use-proxy"]))
     env = json.loads(report.read_text())["env"]
     recorder = env["KIMI_CODE_OAUTH_HOST"]
-    address, secret = re.fullmatch(r"http://(127\.0\.0\.1:\d+)/([0-9a-f]{32})", recorder).groups()
+    found = re.fullmatch(r"http://(127\.0\.0\.1:\d+)/([0-9a-f]{32})", recorder)
+    assert found is not None
+    address, secret = found.groups()
     proxy = f"http://kimifix:{secret}@{address}"
     assert {env[f"{kind}_PROXY"] for kind in ("HTTP", "HTTPS")} == {proxy}
     assert env["KIMI_CODE_BASE_URL"] == f"{recorder}/coding/v1"
