@@ -17,7 +17,7 @@ FLOORS = ("kimifix.client", "kimifix.server", "kimifix.config")
 VERBS = ("kimifix.apply", "kimifix.revert", "kimifix.doctor")
 TOP = ("kimifix.cli", "kimifix.output", "kimifix.__main__")
 # What a floor may use besides itself; these know nothing of kimi-code.
-FOUNDATION = ("kimifix.errors", "kimifix.secret", "kimifix.words")
+FOUNDATION = ("kimifix.errors", "kimifix.reader", "kimifix.secret", "kimifix.words")
 # Who may import a third-party package.
 THIRD_PARTY = {
     "click": ("kimifix.cli", "kimifix.output"),

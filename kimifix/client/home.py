@@ -7,8 +7,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kimifix.errors import KimifixError
+from kimifix.reader import read
 from kimifix.secret import is_secret_name, register
 
 # `<home>/region`, written by the vendor's install scripts and read before the first
@@ -17,6 +19,7 @@ _REGION_BASES = {
     "mainland-cn": "https://api.kimi.com/coding/v1",
     "global": "https://api.kimi.ai/coding/v1",
 }
+_LONGEST_REGION = 100  # bytes
 DEFAULT_BASE_URL = _REGION_BASES["mainland-cn"]
 
 
@@ -39,15 +42,31 @@ class Home:
     def region_base_url(self) -> str:
         """The base URL of the region that the install script noted, else the documented one."""
         try:
-            region = (self.path / "region").read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
+            region = read(self.path / "region", _LONGEST_REGION).decode().strip()
+        except (OSError, ValueError):
             return DEFAULT_BASE_URL
         return _REGION_BASES.get(region, DEFAULT_BASE_URL)
 
 
+class _CaseBlind(dict[str, str]):
+    """Variables that are found by a name in any case; they are kept in upper case."""
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.upper())
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(str(name).upper())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name.upper(), default)
+
+
 def environment() -> dict[str, str]:
-    """Return the environment variables; values that are secret by name are registered as such."""
-    variables = dict(os.environ)
+    """Return a copy of the environment; values that are secret by name are registered as such.
+
+    On Windows, where Python keeps them in upper case, a name in any case finds a variable.
+    """
+    variables = (_CaseBlind if sys.platform == "win32" else dict)(os.environ)
     for name, value in variables.items():
         if is_secret_name(name):
             register(value)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from kimifix.client.features import ALIAS_PROTOCOL, Version, parse_version
+from kimifix.reader import read
 from kimifix.secret import MASK, is_identity_header
 
 OWN_PLATFORM = "kimi_code_cli"
@@ -56,6 +57,7 @@ _LIBRARY_ARCHITECTURES = ("x64", "arm", "arm64")
 _MACOS_VERSION_FILE = Path("/System/Library/CoreServices/SystemVersion.plist")
 _MACOS_VERSION = re.compile(r"<key>ProductVersion</key>\s*<string>([^<]*)</string>")
 _LONGEST_DEVICE_ID = 200
+_LONGEST_FILE = 4096  # bytes
 
 
 @dataclass(frozen=True)
@@ -211,18 +213,18 @@ def _ascii(value: str) -> str:
 
 
 def _device_id(home: Path) -> str | None:
-    try:
-        with (home / "device_id").open(encoding="utf-8") as file:
-            text = file.read(_LONGEST_DEVICE_ID + 1).strip()
-    except (OSError, ValueError):
-        return None
+    text = _text_of(home / "device_id").strip()
     fits = len(text) <= _LONGEST_DEVICE_ID and re.fullmatch(r"[\x20-\x7e]+", text)
     return text if fits else None
 
 
 def _macos_version() -> str | None:
-    try:
-        match = _MACOS_VERSION.search(_MACOS_VERSION_FILE.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    match = _MACOS_VERSION.search(_text_of(_MACOS_VERSION_FILE))
     return match[1].strip() or None if match else None
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return read(path, _LONGEST_FILE).decode()
+    except (OSError, ValueError):
+        return ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kimifix.client.home import Home
+from kimifix.reader import read as read_file
 from kimifix.secret import Secret, register
 
 _DEFAULT_HOST = "https://auth.kimi.com"
@@ -79,10 +80,7 @@ def read(home: Home, slot: str) -> Login:
     if not _FILE_NAME.fullmatch(name):
         return Login(slot, path, problem="the slot is no file name")
     try:
-        if path.exists() and not path.is_file():
-            return Login(slot, path, problem="it is not a file")
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+        content = read_file(path, _MAX_BYTES)
     except FileNotFoundError:
         return Login(slot, path)
     except OSError as error:
@@ -91,8 +89,6 @@ def read(home: Home, slot: str) -> Login:
 
 
 def _parsed(slot: str, path: Path, content: bytes) -> Login:
-    if len(content) > _MAX_BYTES:
-        return Login(slot, path, problem="it is too large for a login")
     try:
         data = json.loads(content)
     except (ValueError, RecursionError):

@@ -26,6 +26,8 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from kimifix.reader import read_end
+
 _MOST_SESSIONS = 400
 _MOST_FILES = 50
 _MOST_ENTRIES = 50_000
@@ -161,21 +163,12 @@ def _is_inside(path: Path, folder: Path) -> bool:
 
 def _tail(path: Path) -> list[str]:
     """Return the lines at the end of the file, whole ones only."""
-    flags = os.O_RDONLY
-    for name in ("O_BINARY", "O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"):
-        flags |= getattr(os, name, 0)
     try:
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                return []
-            start = max(0, status.st_size - _TAIL_BYTES)
-            file.seek(start)
-            content = file.read(_TAIL_BYTES)
+        content = read_end(path, _TAIL_BYTES + 1)
     except OSError:
         return []
     lines = content.decode("utf-8", errors="replace").split("\n")
-    return lines[1:] if start else lines
+    return lines[1:] if len(content) > _TAIL_BYTES else lines
 
 
 def _from_log(lines: list[str], file: Path) -> Iterator[LogError]:

@@ -141,6 +141,18 @@ def test_environment_is_a_copy_and_its_secrets_are_masked(
     assert os.environ["MY_NOTE"] == "quite-a-public-value"
 
 
+def test_a_variable_of_windows_has_a_name_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There `My_Kimi_Key` in a config names the variable that was set as `MY_KIMI_KEY`."""
+    monkeypatch.setattr(home, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setenv("MY_KIMI_KEY", "a-key-of-mine")
+    env = home.environment()
+    assert env["My_Kimi_Key"] == env.get("my_kimi_key") == "a-key-of-mine"
+    assert "My_Kimi_Key" in env
+    assert "MY_OTHER_KEY" not in env
+    assert env.get("MY_OTHER_KEY") is None
+    assert dict(env)["MY_KIMI_KEY"] == "a-key-of-mine"
+
+
 @posix
 def test_relative_variable_end_to_end(kimifix: Kimifix, tmp_path: Path) -> None:
     """The command takes a relative `KIMI_CODE_HOME` from the folder it is started in."""

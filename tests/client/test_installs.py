@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from support.nobody import as_nobody, open_folder
 
-from kimifix.client import installs, programs
+from kimifix.client import installs
 from kimifix.client.home import Home
 from kimifix.client.installs import Install, client_in_use
 
@@ -101,7 +101,7 @@ def machine(tmp_path: Path) -> Machine:
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the modules under test take their Windows branch."""
-    for module in (installs, programs, sys.modules["kimifix.client.home"]):
+    for module in (installs, sys.modules["kimifix.client.home"]):
         monkeypatch.setattr(module, "sys", SimpleNamespace(platform="win32"))
 
 
@@ -134,8 +134,8 @@ def test_npm_on_windows(machine: Machine, recorded: str) -> None:
     folder = machine.root / "npm"
     program = machine.package(folder / "node_modules")
     launcher = machine.launcher(folder / "kimi", recorded)
-    found = programs.identify(launcher, launcher, {}, machine.home, machine.user)
-    assert found == programs.Program("client", "2.1.0", "npm", program.parents[1])
+    found = installs.identify(launcher, launcher, {}, machine.home, machine.user)
+    assert found == installs.Program("client", "2.1.0", "npm", program.parents[1])
 
 
 @pytest.mark.parametrize(
@@ -271,13 +271,36 @@ def test_shim_before_one_version_twice(machine: Machine) -> None:
 
 @pytest.mark.parametrize(
     "below",
-    [".nvm/versions/node/v{}/bin", ".local/share/fnm/node-versions/v{}/installation/bin"],
+    [
+        ".nvm/versions/node/v{}/bin",
+        ".local/share/fnm/node-versions/v{}/installation/bin",
+        "Library/Application Support/fnm/node-versions/v{}/installation/bin",
+    ],
 )
 def test_node_version_managers_off_path(machine: Machine, below: str) -> None:
     """Copies of Node that no shell has activated are looked into, the newest first."""
     for node, version in (("9.1.0", "0.14.0"), ("24.1.0", "2.1.0"), ("22.19.0", "0.38.0")):
         machine.npm((machine.user / below.format(node)).parent, version)
     assert [install.version for install in machine.find()] == ["2.1.0", "0.38.0", "0.14.0"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "variables"),
+    [
+        pytest.param("APPDATA/fnm/node-versions/v24.1.0/installation", ["APPDATA"], id="fnm"),
+        pytest.param("FNM_DIR/node-versions/v24.1.0/installation", ["FNM_DIR"], id="fnm elsewhere"),
+        pytest.param("user/scoop/apps/nodejs-lts/current/bin", [], id="scoop"),
+        pytest.param("SCOOP/apps/nodejs/current/bin", ["SCOOP"], id="scoop elsewhere"),
+    ],
+)
+def test_node_version_managers_on_windows(
+    machine: Machine, windows: None, folder: str, variables: list[str]
+) -> None:
+    """There npm puts launcher and package into one folder, wherever its manager wants it."""
+    machine.package(machine.root / folder / "node_modules")
+    machine.launcher(machine.root / folder / "kimi.cmd", "npm.cmd")
+    found = machine.one(**{name: str(machine.root / name) for name in variables})
+    assert told(found) == ("client", "2.1.0", "npm")
 
 
 # --- other ways to install ---------------------------------------------------------------
@@ -312,7 +335,7 @@ def test_homebrew_with_package(machine: Machine) -> None:
 def test_nix(name: str, expected: tuple[str, str | None, str]) -> None:
     """A store path names software and version; the wrapper in it says nothing."""
     program = Path(f"/nix/store/0c9cq3rwrjv2qcfs7fqdbiij7ck1bd4y-{name}/bin/kimi")
-    found = programs.identify(program, program, {}, Home(Path("/h"), "default"), Path("/u"))
+    found = installs.identify(program, program, {}, Home(Path("/h"), "default"), Path("/u"))
     assert (found.kind, found.version, found.origin) == expected
 
 
@@ -346,9 +369,10 @@ def test_native_version_from_its_cache(
 ) -> None:
     """The folder into which the binary unpacks itself bears the version."""
     folder = machine.native()
+    machine.file(folder / "kimi.exe", "MZ")
     (machine.root / cache / "2.1.0" / "linux-x64").mkdir(parents=True)
     (machine.root / cache / "of-somebody-else").mkdir()
-    monkeypatch.setattr(programs, "sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr(installs, "sys", SimpleNamespace(platform=platform))
     env = {name: str(machine.root / value) for name, value in env.items()}
     assert told(machine.one(folder, **env)) == ("client", "2.1.0", "native")
 
@@ -662,7 +686,7 @@ opened, started = [], []
 STARTING = ("subprocess", "os.exec", "os.fork", "os.posix_spawn", "os.system", "socket")
 
 def note(event, arguments):
-    if event == "open":
+    if event == "open" and arguments[1]:  # our opener calls os.open besides, which has no mode
         opened.append(str(arguments[0]))
     elif event.startswith(STARTING):
         started.append(event)
