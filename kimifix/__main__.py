@@ -1,6 +1,16 @@
-"""Let ``python -m kimifix`` do what ``kimifix`` does."""
+"""Let ``python -m kimifix`` do what ``kimifix`` does: both start here."""
 
-from kimifix.cli import run
+import sys
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C while it is loaded ends in 130, too."""
+    try:
+        from kimifix.cli import run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run()
+
 
 if __name__ == "__main__":
-    run()
+    main()

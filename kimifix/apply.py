@@ -16,6 +16,7 @@ from kimifix.draft import Proposal, Request, draft
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine, observe
 from kimifix.secret import Secret
+from kimifix.words import quoted
 
 if TYPE_CHECKING:
     from kimifix.server.judgement import Judgement
@@ -137,9 +138,9 @@ def _next_steps(document: Document, watched: bool) -> tuple[str, ...]:
         alias = default
     else:
         alias = aliases[0]
-        steps.append(f"start kimi-code with the new model: kimi -m {alias}")
+        steps.append(f"start kimi-code with the new model: kimi -m {quoted(alias)}")
     steps += [
-        f"a resumed session keeps its old model unless told: kimi -S <id> -m {alias}",
+        f"a resumed session keeps its old model unless told: kimi -S <id> -m {quoted(alias)}",
         "`/usage` shows no plan block meanwhile; web search and fetch go by headers of their own",
         "take it all back: kimifix revert",
     ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -117,13 +118,13 @@ def apply_command(
         from kimifix.apply import apply
         from kimifix.draft import Request
         from kimifix.output import TerminalDialogue, print_apply, show_apply
-        from kimifix.secret import Secret
+        from kimifix.terminal import read_key
 
         request = Request(
             home=_folder(home),
             route=route,
             credential=credential,
-            key=Secret(sys.stdin.read()) if key_stdin else None,
+            key=read_key() if key_stdin else None,
             key_variable=key_variable,
             platform=platform,
             move_default=not no_default,
@@ -222,34 +223,38 @@ def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_js
 
 
 def run() -> None:
-    """Run the command line; the entry point of the console script."""
+    """Run the command line and end the process."""
     try:
         main(prog_name=_NAME, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        from kimifix.terminal import put_usage
+
+        put_usage(error)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        sys.exit(130)
+        _end_interrupted()
     except Exception as error:
-        click.echo(_report(error), err=True)
+        if _is_interrupt(error):
+            _end_interrupted()
+        from kimifix.terminal import is_unwritten, put_bug
+
+        if is_unwritten(error):
+            sys.exit(1)
+        put_bug(error)
         sys.exit(3)
 
 
-def _report(error: BaseException) -> str:
-    """Return what a bug leaves on the screen: ready to paste, without values of variables."""
-    import platform
-    import traceback
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C is behind ``error``: Python 3.11 wraps it where a class is made."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
-    from kimifix.secret import redact
 
-    trace = "".join(traceback.format_exception(error)).rstrip()
-    return redact(
-        f"{trace}\n\n"
-        f"kimifix {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
-        "error: this is a bug in kimifix; the config is as it was or as reported above\n"
-        "hint: please report it with the lines above"
-    )
+def _end_interrupted() -> NoReturn:
+    with suppress(OSError):
+        click.echo("interrupted", err=True)
+    sys.exit(130)
 
 
 if __name__ == "__main__":

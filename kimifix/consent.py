@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from kimifix.config import reading
+from kimifix.config import files, reading
 from kimifix.config.document import Document
 from kimifix.config.patch import stands
 from kimifix.config.reading import Reading
@@ -53,6 +53,13 @@ class Dialogue(Protocol[Proposal_contra]):
 
     def progress(self, text: str) -> None:
         """Say what is being waited for."""
+
+    def written(self) -> Callable[[], bool]:
+        """Take note that the change is on disk: an interruption comes too late to stop it.
+
+        Returns a function that tells whether there has been one since.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -133,44 +140,51 @@ def carry_out(
             agreed = draft.proposal
         try:
             draft.commit()
+            is_interrupted = dialogue.written()
         except ChangedMeanwhileError as error:
             last = error
             continue
-        return Done("written", draft, _look_again(machine, draft.holds, dialogue.progress, verb))
+        except KeyboardInterrupt:
+            if files.read(machine.home.config).content != draft.content:
+                raise
+            is_interrupted = dialogue.written()  # it came when all was done
+        watched = _look_again(machine, draft, verb, dialogue.progress, is_interrupted)
+        return Done("written", draft, watched)
     raise last
 
 
 def _look_again(
     machine: Machine,
-    holds: Callable[[Document], bool],
-    progress: Callable[[str], None],
+    draft: Draft[Any],
     verb: str,
+    progress: Callable[[str], None],
+    is_interrupted: Callable[[], bool],
 ) -> bool:
-    """Watch whether a running client leaves the config so that ``holds`` is true of it.
+    """Watch whether a running client leaves what was written, until that is interrupted.
 
     Returns whether there was a client to watch, one that was started meanwhile included.
-    Raises ``KimifixError`` as soon as it is not.
+    Raises ``KimifixError`` as soon as the change is not whole any more.
     """
     if not (machine.running.pids or machine.running_now().pids):
         return False
-    try:
-        progress(f"kimi-code is running: watching the config for {WATCH_SECONDS:.0f} seconds")
-        stays = _stays(machine, holds)
-    except KeyboardInterrupt:
-        progress("no longer watching; the change is written")
-        return True
-    if not stays:
+    seconds = f"{WATCH_SECONDS:.0f} seconds"
+    progress(f"kimi-code is running: watching the config for {seconds}")
+    if not _stays(machine, draft.holds, is_interrupted):
         what = "erased the change, or a part of it" if verb == "apply" else "undone the change"
         raise KimifixError(
             f"a running kimi-code has {what}: `{machine.home.config}`",
             f"quit every running kimi-code, then run `kimifix {verb}` again",
         )
+    if is_interrupted():
+        progress("no longer watching; the change is written")
     return True
 
 
-def _stays(machine: Machine, holds: Callable[[Document], bool]) -> bool:
+def _stays(
+    machine: Machine, holds: Callable[[Document], bool], is_interrupted: Callable[[], bool]
+) -> bool:
     deadline = time.monotonic() + WATCH_SECONDS
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not is_interrupted():
         try:
             document = reading.read(machine.home.config).document
         except KimifixError:

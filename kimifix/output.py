@@ -1,13 +1,15 @@
-"""The only printer: text and JSON, redacted; and the only one who asks the user."""
+"""The only printer: text and JSON; and the only one who asks the user."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import signal
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
@@ -15,7 +17,18 @@ from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 import click
 
 from kimifix.errors import ConfigError, KimifixError
-from kimifix.secret import Secret, redact
+from kimifix.secret import Secret
+from kimifix.terminal import (
+    Line,
+    OutputError,
+    Styled,
+    has_terminal,
+    is_terminal,
+    masked,
+    put,
+    visible,
+)
+from kimifix.words import quoted
 
 if TYPE_CHECKING:
     from kimifix import apply, doctor, draft, revert
@@ -42,49 +55,46 @@ class Printer:
         self.as_json = as_json
         self._home = home
         self._colour = colour
+        self.is_too_late = False  # once the config is written, no error of output counts
 
     def text(self, line: str = "", *, colour: str | None = None, bold: bool = False) -> None:
         """Print one line of the report."""
-        self._echo(self._shown(line), colour=colour, bold=bold)
+        self._put([(Styled(self.shown(line), colour, bold),)])
 
     def aside(self, line: str) -> None:
         """Print one line that is not part of the report, to stderr."""
-        self._echo(self._shown(line), err=True)
+        self._put([(self.shown(line),)], err=True)
 
     def json(self, fields: Mapping[str, Any]) -> None:
         """Print the one JSON object of this run."""
         data = {"version": _JSON_VERSION, "command": self.command, **fields}
-        text = json.dumps(_redacted(data), indent=2, ensure_ascii=not _speaks_unicode(sys.stdout))
-        self._echo(text)
+        text = json.dumps(_json(data), indent=2, ensure_ascii=not _speaks_unicode(sys.stdout))
+        self._put((visible(line, lambda c: json.dumps(c)[1:-1]),) for line in text.split("\n"))
 
     def diff(self, diff: str) -> None:
         """Print a unified diff."""
-        lines = redact(diff).splitlines()
-        coloured = (click.style(line, fg=_DIFF_COLOURS.get(line[:1])) for line in lines)
-        self._echo("\n".join(coloured))
+        lines = (line.removesuffix("\r").expandtabs() for line in diff.split("\n"))
+        self._put((Styled(line, _DIFF_COLOURS.get(line[:1])),) for line in lines if line)
 
     def row(self, status: str, name: str, message: str, hint: str | None) -> None:
         """Print one row of a table, wrapped to the terminal's width, and its hint below."""
-        head = click.style(f"{status:{_STATUS_WIDTH}}", fg=_STATUS_COLOURS.get(status))
+        head = Styled(f"{status:{_STATUS_WIDTH}}", _STATUS_COLOURS.get(status))
         indent = " " * (_STATUS_WIDTH + _NAME_WIDTH)
         first, *rest = self._wrapped(message, len(indent))
-        self._echo(f"{head}{name:{_NAME_WIDTH}}{first}")
-        for line in rest:
-            self._echo(indent + line)
-        for line in self._wrapped(f"hint: {hint}", len(indent)) if hint else ():
-            self._echo(indent + line, colour="cyan")
+        hints = self._wrapped(f"hint: {hint}", len(indent)) if hint else []
+        self._put(
+            [
+                (head, f"{name:{_NAME_WIDTH}}{first}"),
+                *((indent + line,) for line in rest),
+                *((Styled(indent + line, "cyan"),) for line in hints),
+            ]
+        )
 
     def paragraph(self, head: str, text: str, *, bold: bool = False) -> None:
         """Print ``text`` behind ``head``, wrapped to the terminal's width."""
         first, *rest = self._wrapped(text, len(head))
-        for line in (head + first, *(" " * len(head) + line for line in rest)):
-            self._echo(line, bold=bold)
-
-    def _wrapped(self, text: str, indent: int) -> list[str]:
-        width = min(max(shutil.get_terminal_size((80, 24)).columns, 60), 100) - indent
-        shown = self._shown(text)
-        lines = textwrap.wrap(shown, width, break_long_words=False, break_on_hyphens=False)
-        return lines or [""]
+        lines = (head + first, *(" " * len(head) + line for line in rest))
+        self._put((Styled(line, bold=bold),) for line in lines)
 
     def warnings(self, warnings: tuple[str, ...]) -> None:
         """Print warnings to stderr."""
@@ -97,37 +107,44 @@ class Printer:
 
     def error(self, error: KimifixError) -> None:
         """Say what was refused or failed and what to do: to stderr, and as JSON if asked for."""
-        if self.as_json:
+        if self.as_json and not isinstance(error, OutputError):
             fields: dict[str, Any] = {"message": error.message, "hint": error.hint}
             if isinstance(error, ConfigError):
                 fields |= {"path": error.path, "line": error.line, "column": error.column}
-            self.json({"error": fields})
+            with suppress(OutputError):
+                self.json({"error": fields})
         self._label("error", "red", error.message)
         if error.hint:
             self._label("hint", "cyan", error.hint)
 
+    def shown(self, text: str) -> str:
+        """Return ``text`` as a person gets to see it."""
+        return abbreviated(visible(masked(text)), self._home)
+
     def _label(self, word: str, colour: str, text: str) -> None:
         head = f"{word}:"
-        lines = [self._shown(text)]
-        if sys.stderr.isatty():  # whoever reads a pipe wants one line for each message
+        lines = [self.shown(text)]
+        if is_terminal(sys.stderr):  # whoever reads a pipe wants one line for each message
             lines = self._wrapped(text, len(head) + 1)
         first, *rest = lines
-        self._echo(f"{click.style(head, fg=colour, bold=True)} {first}", err=True)
-        for line in rest:
-            self._echo(" " * (len(head) + 1) + line, err=True)
+        indent = " " * (len(head) + 1)
+        self._put(
+            [(Styled(head, colour, bold=True), f" {first}"), *((indent + line,) for line in rest)],
+            err=True,
+        )
 
-    def _shown(self, text: str) -> str:
-        return redact(abbreviated(text, self._home))
+    def _wrapped(self, text: str, indent: int) -> list[str]:
+        width = min(max(shutil.get_terminal_size((80, 24)).columns, 60), 100) - indent
+        shown = self.shown(text)
+        lines = textwrap.wrap(shown, width, break_long_words=False, break_on_hyphens=False)
+        return lines or [""]
 
-    def _echo(
-        self, text: str, *, err: bool = False, colour: str | None = None, bold: bool = False
-    ) -> None:
-        stream = sys.stderr if err else sys.stdout
-        encoding = stream.encoding or "utf-8"
-        text = text.encode(encoding, "backslashreplace").decode(encoding)
-        if colour or bold:
-            text = click.style(text, fg=colour, bold=bold)
-        click.echo(text, err=err, color=self._colour)
+    def _put(self, lines: Iterable[Line], *, err: bool = False) -> None:
+        try:
+            put(lines, err=err, colour=self._colour)
+        except OutputError:
+            if not self.is_too_late:
+                raise
 
 
 class TerminalDialogue(Generic[Proposal]):
@@ -154,16 +171,16 @@ class TerminalDialogue(Generic[Proposal]):
         """Ask whether to write it; raises ``KimifixError`` where there is no terminal."""
         if self._yes:
             return True
-        if not _has_terminal():
+        if not has_terminal():
             raise KimifixError(
                 "nobody there to confirm the change: no terminal",
                 "pass --yes to write without asking",
             )
-        return click.confirm(self._question, default=False, err=True)
+        return click.confirm(self._printer.shown(self._question), default=False, err=True)
 
     def ask_key(self) -> Secret | None:
         """Ask for an API key on the terminal, without showing it."""
-        if not _has_terminal():
+        if not has_terminal():
             return None
         value = click.prompt(
             "API key of the Kimi Code console (not shown)",
@@ -173,6 +190,14 @@ class TerminalDialogue(Generic[Proposal]):
             err=True,
         )
         return Secret(value) if value else None
+
+    def written(self) -> Callable[[], bool]:
+        """Let neither Ctrl-C nor a full disk say that nothing was written, from here on."""
+        self._printer.is_too_late = True
+        pressed: list[int] = []
+        if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+            signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+        return lambda: bool(pressed)
 
     def progress(self, text: str) -> None:
         """Say what is being waited for, on stderr."""
@@ -224,7 +249,7 @@ def print_apply(printer: Printer, outcome: apply.Outcome) -> None:
         printer.text(f"next:    {step}")
     if outcome.sandbox:
         printer.text(f"sandbox: {outcome.sandbox} (your own config was not touched)")
-        printer.text(f"next:    kimifix revert --home {outcome.sandbox}")
+        printer.text(f"next:    kimifix revert --home {quoted(outcome.sandbox)}")
 
 
 def _apply_json(outcome: apply.Outcome) -> dict[str, Any]:
@@ -304,17 +329,17 @@ def print_doctor(printer: Printer, report: doctor.Report) -> None:
         printer.paragraph("next:    ", report.next_command, bold=True)
 
 
-def _redacted(value: object) -> object:
+def _json(value: object) -> object:
     """Return ``value`` for JSON, masked before quoting: in JSON a secret may stand escaped."""
     if isinstance(value, Mapping):
-        return {redact(str(key)): _redacted(item) for key, item in value.items()}
+        return {masked(str(key)): _json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_redacted(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
+        return [_json(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else masked(str(value))
 
 
-def _speaks_unicode(stream: TextIO) -> bool:
-    return (stream.encoding or "").lower().replace("-", "") == "utf8"
+def _speaks_unicode(stream: TextIO | None) -> bool:
+    return stream is None or (stream.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def abbreviated(text: str, home: Path) -> str:
@@ -322,6 +347,8 @@ def abbreviated(text: str, home: Path) -> str:
     prefix = str(home)
     if len(prefix) <= 1:
         return text
+    if sys.platform != "win32":  # in quotes a shell does not expand it
+        text = text.replace(f"'{prefix}{os.sep}", f"~{os.sep}'")
     for separator in (os.sep, "`", "'", '"', ")", " ", ":", ","):
         text = text.replace(prefix + separator, "~" + separator)
     return text.removesuffix(prefix) + "~" if text.endswith(prefix) else text
@@ -341,7 +368,3 @@ def _facts(printer: Printer, proposal: draft.Proposal) -> None:
 
 def _moved_json(moved: Moved) -> dict[str, Any]:
     return {"path": ".".join(moved.path), "from": moved.old, "to": moved.new}
-
-
-def _has_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
@@ -45,6 +47,20 @@ def translated(text: str, look_up: Callable[[str], str]) -> str:
 
 
 UPDATE = say("update kimi-code (`npm install -g @moonshot-ai/kimi-code@latest`)")
+
+
+def quoted(word: object) -> str:
+    """Return ``word`` as a shell takes it: to be pasted, whoever has chosen it."""
+    text = str(word)
+    if sys.platform != "win32":
+        import shlex
+
+        return shlex.quote(text)
+    if re.fullmatch(r"[\w@+=:,./\\~-]+", text):
+        return text
+    # In double quotes PowerShell expands $ and ` and cmd expands %; what neither takes as it
+    # is cannot be pasted anywhere, so it loses what is dangerous.
+    return '"' + re.sub(r"[\"$`%\u201c-\u201f]", "?", text) + '"'
 
 
 def octal(mode: int | None) -> str | None:

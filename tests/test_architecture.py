@@ -15,12 +15,12 @@ import kimifix
 
 FLOORS = ("kimifix.client", "kimifix.server", "kimifix.config")
 VERBS = ("kimifix.apply", "kimifix.revert", "kimifix.doctor")
-TOP = ("kimifix.cli", "kimifix.output", "kimifix.__main__")
+TOP = ("kimifix.cli", "kimifix.output", "kimifix.terminal", "kimifix.__main__")
 # What a floor may use besides itself; these know nothing of kimi-code.
 FOUNDATION = ("kimifix.errors", "kimifix.reader", "kimifix.secret", "kimifix.words")
 # Who may import a third-party package.
 THIRD_PARTY = {
-    "click": ("kimifix.cli", "kimifix.output"),
+    "click": ("kimifix.cli", "kimifix.output", "kimifix.terminal"),
     "tomlkit": ("kimifix.config.edit",),
     "platformdirs": ("kimifix.config.storage",),
 }
@@ -119,6 +119,7 @@ def nothing_looks_up(modules: Modules) -> Iterator[str]:
     for found in _all_imports(modules):
         knows_types = found.importer == "kimifix.output" and found.for_types
         may = found.importer in ("kimifix.cli", "kimifix.__main__") or knows_types
+        may = may or (found.importer, found.target) == ("kimifix.output", "kimifix.terminal")
         verb = next((verb for verb in VERBS if _within(found.target, (verb,))), None)
         of_another = verb is not None and not _within(found.importer, (verb,))
         if (of_another or found.target in TOP) and not may:
@@ -185,13 +186,17 @@ def environment_has_one_reader(modules: Modules) -> Iterator[str]:
 
 
 def output_has_one_printer(modules: Modules) -> Iterator[str]:
-    """Nobody calls `print`, and only the output touches stdout and stderr."""
+    """All text leaves through `put` of the terminal, but a word of our own of click's."""
     for name, call in _calls(modules):
         if _name_of(call.func) in ("print", "pprint", "pprint.pprint"):
             yield f"{name}:{call.lineno} prints"
+        writes = _name_of(call.func) in ("click.echo", "click.secho", "click.style")
+        foreign = not (call.args and isinstance(call.args[0], ast.Constant))
+        if writes and foreign and name != "kimifix.terminal":
+            yield f"{name}:{call.lineno} writes past the terminal"
     streams = ("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__")
     for name, node in _nodes(modules):
-        if isinstance(node, ast.Attribute) and name != "kimifix.output":
+        if isinstance(node, ast.Attribute) and name not in ("kimifix.output", "kimifix.terminal"):
             touched = [stream for stream in streams if stream == _name_of(node)]
             yield from (f"{name}:{node.lineno} touches {stream}" for stream in touched)
 

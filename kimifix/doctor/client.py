@@ -11,7 +11,7 @@ from kimifix.config import routes
 from kimifix.config.routes import ApiKey, KeyVariable
 from kimifix.doctor.finding import Finding, Status
 from kimifix.machine import Machine
-from kimifix.words import UPDATE, octal, span, utc
+from kimifix.words import UPDATE, octal, quoted, span, utc
 
 _INSTALL = "npm install -g @moonshot-ai/kimi-code"
 
@@ -69,7 +69,7 @@ def check_other_copies(machine: Machine) -> Finding:
         return Finding(
             "warning",
             f"a shell starts `{first.origin}` of npm, which is not kimi-code: {first.path}",
-            f"npm uninstall -g {first.origin}",
+            f"npm uninstall -g {quoted(first.origin)}",
             data,
         )
     if not others:
@@ -126,7 +126,7 @@ def check_home(machine: Machine) -> Finding:
         message += f", a symlink to {home.path.resolve()}"
     if sys.platform != "win32" and machine.home_mode & 0o022:
         return Finding(
-            "warning", f"others can write to it: {message}", f"chmod go-w {home.path}", data
+            "warning", f"others can write to it: {message}", f"chmod go-w {quoted(home.path)}", data
         )
     return Finding("ok", message, data=data)
 

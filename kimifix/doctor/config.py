@@ -14,7 +14,7 @@ from kimifix.doctor.finding import Finding
 from kimifix.errors import ConfigError
 from kimifix.machine import Machine
 from kimifix.secret import secrets_in
-from kimifix.words import octal
+from kimifix.words import octal, quoted
 
 _OFFICIAL = "kimi_code_cli"
 
@@ -66,7 +66,7 @@ def check_config_mode(machine: Machine) -> Finding:
         return Finding(
             "warning",
             f"holds a key, and others can read it (mode {mode:04o})",
-            f"chmod 600 {machine.home.config}",
+            f"chmod 600 {quoted(machine.home.config)}",
             data,
         )
     return Finding("ok", f"mode {mode:04o}, holds a key", data=data)

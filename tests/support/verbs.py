@@ -38,6 +38,10 @@ class Agreeing:
     def progress(self, text: str) -> None:
         """Wait."""
 
+    def written(self) -> Callable[[], bool]:
+        """Never interrupt."""
+        return lambda: False
+
 
 def apply(home: Path, dialogue: Agreeing | None = None, **request: Any) -> apply_verb.Outcome:
     """Apply to the config of ``home``."""

@@ -1,0 +1,160 @@
+"""The streams: the one door through which text leaves the process, and what comes in by them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import NamedTuple, TextIO
+from unicodedata import category
+
+import click
+
+from kimifix import __version__
+from kimifix.errors import KimifixError
+from kimifix.secret import Secret, redact
+
+_READER_IS_GONE = (errno.EPIPE, errno.EINVAL)  # EINVAL: on Windows
+
+_LONGEST_KEY = 4096
+_INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
+_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI
+    r"|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC and the like
+    r"|\x1b[ -/]*[0-~]"
+)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+class OutputError(KimifixError):
+    """Stdout does not take what is to be said, as on a full disk; a closed pipe is no error."""
+
+
+class Styled(NamedTuple):
+    """A part of a line that has a look."""
+
+    text: str
+    colour: str | None = None
+    bold: bool = False
+
+
+Line = tuple[str | Styled, ...]
+
+
+def put(lines: Iterable[Line], *, err: bool = False, colour: bool | None = None) -> None:
+    """Write ``lines``; nothing else lets text out of the process.
+
+    No part can hold a secret, or do on a terminal what its author planned, whoever that was.
+    Raises ``OutputError`` where stdout does not take it; on stderr nobody would read of it.
+    """
+    stream = sys.stderr if err else sys.stdout
+    if stream is None:  # closed before we came
+        return
+    encoding = stream.encoding or "utf-8"
+    text = "\n".join("".join(_styled(part, encoding) for part in line) for line in lines)
+    try:
+        click.echo(text, err=err, color=colour)
+    except OSError as error:
+        _give_up(stream)
+        if not err and error.errno not in _READER_IS_GONE:
+            raise OutputError(f"could not write the report: {error.strerror}") from None
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let nothing more come from ``stream``: Python would try again when it ends."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def put_usage(error: click.ClickException) -> None:
+    """Say what click could not understand."""
+    from io import StringIO
+
+    vars(error)["message"] = visible(error.message)
+    text = StringIO()
+    error.show(text)
+    put(((line,) for line in text.getvalue().rstrip("\n").split("\n")), err=True)
+
+
+def is_unwritten(error: Exception) -> bool:
+    """Tell whether ``error`` is click's, which could not write its own help; and say so."""
+    if not isinstance(error, OSError) or error.filename is not None:
+        return False
+    if sys.stdout is None or error.errno not in (*_READER_IS_GONE, errno.ENOSPC):
+        return False
+    _give_up(sys.stdout)
+    if error.errno == errno.ENOSPC:
+        put([(f"error: could not write: {error.strerror}",)], err=True)
+    return True
+
+
+def put_bug(error: Exception) -> None:
+    """Say that a bug ended the run, ready to paste."""
+    import platform
+    import traceback
+
+    report = (
+        *"".join(traceback.format_exception(error)).rstrip().split("\n"),
+        "",
+        f"kimifix {__version__}, Python {platform.python_version()}, {platform.platform()}",
+        "error: this is a bug in kimifix; the config is as it was or as reported above",
+        "hint: please report it with the lines above",
+    )
+    put(((line,) for line in report), err=True)
+
+
+def read_key() -> Secret:
+    """Return the API key on standard input.
+
+    Raises ``KimifixError`` for what is no text: Windows writes a byte order mark before it.
+    """
+    stream = None if sys.stdin is None else sys.stdin.buffer
+    try:
+        content = b"" if stream is None else stream.read(_LONGEST_KEY + 1)
+    except OSError as error:
+        raise KimifixError(f"standard input cannot be read: {error.strerror}") from None
+    if len(content) > _LONGEST_KEY:
+        raise KimifixError("standard input is too long for an API key", "pipe the key alone")
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return Secret(content.decode(encoding, "replace"))
+
+
+def _styled(part: str | Styled, encoding: str) -> str:
+    text, colour, bold = part if isinstance(part, Styled) else Styled(part)
+    text = visible(masked(text)).encode(encoding, "backslashreplace").decode(encoding)
+    return click.style(text, fg=colour, bold=bold) if colour or bold else text
+
+
+def visible(text: str, escaped: Callable[[str], str] = _escaped) -> str:
+    """Return ``text`` with control and format characters and line breaks ``escaped``.
+
+    In a foreign name they could move the cursor, forge a line, or turn the reading order.
+    """
+    if text.isprintable():
+        return text
+    return "".join(escaped(c) if category(c) in _INVISIBLE else c for c in text)
+
+
+def masked(text: str) -> str:
+    """Return ``text`` without secrets, those included that something invisible cuts in two."""
+    if not text.isprintable():
+        bare = visible(_SEQUENCE.sub("", text), lambda _: "")
+        if redact(bare) != bare:
+            return redact(bare)
+    return redact(text)
+
+
+def has_terminal() -> bool:
+    """Tell whether somebody could see a question and answer it."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether ``stream`` is a terminal, and not closed."""
+    return stream is not None and stream.isatty()
