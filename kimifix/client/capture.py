@@ -17,7 +17,6 @@ process and nothing else. What keeps it on this machine, each measured alone wit
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import tomllib
@@ -28,6 +27,7 @@ from typing import Any
 
 from kimifix.client.leash import Leash, leash
 from kimifix.client.login import slot_of
+from kimifix.client.overlay import Overlay, write_private
 from kimifix.client.recorder import Notes, Recorder
 from kimifix.errors import KimifixError
 from kimifix.secret import is_identity_header
@@ -40,34 +40,17 @@ _FAR_FUTURE = 4_102_444_800  # 2100-01-01 in Unix seconds: nothing to refresh
 # A request may still be on its way through the recorder when the client has ended.
 _SECONDS_TO_ARRIVE = 0.2
 
-_STDERR_BYTES = 8192
-_LONGEST_PROBLEM = 300
-_SAYS_NOTHING = re.compile(r"kimi version |See log: ")
-
 # What a launcher, Node and a version manager need to start the client. All else stays
 # behind: secrets, proxies, NODE_OPTIONS, and what would lead back to the user's files.
-_PASSED_ON = (
-    "PATH",
-    "PATHEXT",
-    "SYSTEMROOT",
-    "WINDIR",
-    "COMSPEC",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "ASDF_DATA_DIR",
-    "ASDF_DIR",
-    "MISE_DATA_DIR",
-    "NVM_DIR",
-    "VOLTA_HOME",
-    # Part of the truth: they rename the product in the User-Agent (2.1.0), or choose the
-    # older of two ways to talk to the server (0.33 to 0.43).
-    "KIMI_CODE_IDENTITY_NAME",
-    "KIMI_CODE_IDENTITY_SLUG",
-    "KIMI_CODE_LEGACY_FLAG",
-    # On Windows the client needs Git Bash; see ``_git_bash``.
-    "KIMI_SHELL_PATH",
-)
+# KIMI_CODE_… are part of the truth: they rename the product in the User-Agent (2.1.0), or
+# choose the older of two ways to talk to the server (0.33 to 0.43). For KIMI_SHELL_PATH
+# see ``_git_bash``.
+_PASSED_ON = """
+PATH PATHEXT SYSTEMROOT WINDIR COMSPEC LANG LC_ALL LC_CTYPE
+ASDF_DATA_DIR ASDF_DIR MISE_DATA_DIR NVM_DIR VOLTA_HOME
+KIMI_CODE_IDENTITY_NAME KIMI_CODE_IDENTITY_SLUG KIMI_CODE_LEGACY_FLAG KIMI_SHELL_PATH
+"""
+_GUARD_NAME = "guard.cjs"
 _CUSTOM_HEADERS = "KIMI_CODE_CUSTOM_HEADERS"
 
 _GUARD = """\
@@ -149,8 +132,9 @@ def capture(
             config = config_for(recorder.url)
             for number, (provider, alias) in enumerate(providers.items()):
                 progress(f"starting kimi-code on loopback to see what it sends for `{provider}`")
-                place = _Place.make(held.folder / str(number), config, recorder.url)
-                variables = _environment(env, place, recorder, program, config)
+                place = Overlay.make(held.folder / str(number), config)
+                _prepare(place, config, recorder.url)
+                variables = _environment(env, place, recorder, config)
                 notes = recorder.start_over()
                 problem = _run(held, program, alias, place, variables, seconds, notes)
                 captured.append(_captured(provider, alias, notes, problem))
@@ -169,35 +153,6 @@ def _captured(provider: str, alias: str, notes: Notes, problem: str | None) -> C
     return Captured(provider, alias, notes.method, notes.path, identity, credential, refused)
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where one run of the client lives: its home, its project, its user's home, its temp."""
-
-    user: Path
-    home: Path
-    project: Path
-    temporary: Path
-    guard: Path
-    errors: Path
-
-    @classmethod
-    def make(cls, folder: Path, config: str, url: str) -> _Place:
-        folder.mkdir(mode=0o700)
-        home, project, temporary = (folder / name for name in ("home", "project", "tmp"))
-        for new in (home, project, temporary):
-            new.mkdir(mode=0o700)
-        place = cls(folder, home, project, temporary, folder / "guard.cjs", folder / "stderr")
-        # The client looks for instructions and settings of a project upwards, up to this.
-        (place.project / ".git").mkdir()
-        place.guard.write_text(_GUARD, encoding="utf-8")
-        _write_private(place.home / "config.toml", config)
-        credentials = place.home / "credentials"
-        credentials.mkdir(mode=0o700)
-        for slot in _slots(config, url):
-            _write_private(credentials / f"{slot}.json", _CREDENTIALS)
-        return place
-
-
 _CREDENTIALS = json.dumps(
     {
         "access_token": _DUMMY,
@@ -210,9 +165,13 @@ _CREDENTIALS = json.dumps(
 )
 
 
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")
+def _prepare(place: Overlay, config: str, url: str) -> None:
+    """Add to the home of the client what keeps it on loopback, and a login in every slot."""
+    (place.user / _GUARD_NAME).write_text(_GUARD, encoding="utf-8")
+    credentials = place.home / "credentials"
+    credentials.mkdir(mode=0o700)
+    for slot in _slots(config, url):
+        write_private(credentials / f"{slot}.json", _CREDENTIALS)
 
 
 def _slots(config: str, url: str) -> set[str]:
@@ -237,13 +196,10 @@ def _hosts(url: str) -> dict[str, str]:
 
 
 def _environment(
-    env: Mapping[str, str], place: _Place, recorder: Recorder, program: Path, config: str
+    env: Mapping[str, str], place: Overlay, recorder: Recorder, config: str
 ) -> dict[str, str]:
-    """Return the whole environment of the client."""
-    variables = {name: env[name] for name in _PASSED_ON if name in env}
-    folders = variables.get("PATH", "").split(os.pathsep)
-    if str(program.parent) not in folders:  # its Node lies beside it, as nvm does
-        variables["PATH"] = os.pathsep.join([str(program.parent), *filter(None, folders)])
+    """Return what the client may know of the environment, and what keeps it on loopback."""
+    variables = {name: env[name] for name in _PASSED_ON.split() if name in env}
     for entry in _tables(tomllib.loads(config), "providers"):
         name = entry.get("api_key_env")
         if isinstance(name, str) and env.get(name) and name not in variables:
@@ -254,23 +210,16 @@ def _environment(
     bash = _git_bash(env)
     if bash is not None:
         variables.setdefault("KIMI_SHELL_PATH", str(bash))
-    own = dict.fromkeys(("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"), str(place.user))
-    own |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(place.temporary))
     names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-    proxies = dict.fromkeys(names, recorder.proxy)
     return {
         **variables,
-        **own,
-        **proxies,
+        **dict.fromkeys(("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"), str(place.user)),
+        **dict.fromkeys(names, recorder.proxy),
         **_hosts(recorder.url),
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
         "NODE_USE_ENV_PROXY": "1",
-        "NODE_OPTIONS": f"--require {json.dumps(str(place.guard))}",
-        "KIMI_CODE_HOME": str(place.home),
-        "KIMI_CODE_NO_AUTO_UPDATE": "1",
-        "KIMI_DISABLE_TELEMETRY": "1",
-        "TERM": "dumb",
+        "NODE_OPTIONS": f"--require {json.dumps(str(place.user / _GUARD_NAME))}",
     }
 
 
@@ -295,39 +244,23 @@ def _run(
     held: Leash,
     program: Path,
     alias: str,
-    place: _Place,
+    place: Overlay,
     variables: Mapping[str, str],
     seconds: float,
     notes: Notes,
 ) -> str | None:
     """Run the client until it has sent its request; return why it has not, if it has not."""
-    command = [str(program), "-p", _PROMPT, "-m", alias]
     try:
-        with place.errors.open("wb") as errors:
-            enough = notes.asked.is_set
-            code = held.run(
-                command, variables, place.project, errors, seconds=seconds, enough=enough
-            )
+        code = place.run(
+            held, program, _PROMPT, alias, variables, seconds=seconds, enough=notes.asked.is_set
+        )
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        return f"the client cannot be started: {reason or error}"
+        return f"the client cannot be started: {getattr(error, 'strerror', None) or error}"
     if notes.asked.wait(_SECONDS_TO_ARRIVE):
         return None
-    last = last_words(place.errors)
+    last = place.last_words()
     if code is None:
         problem = f"the client sent no request within {seconds:g} seconds"
     else:
         problem = f"the client sent no request and ended with exit code {code}"
     return f"{problem}: {last}" if last else problem
-
-
-def last_words(path: Path) -> str:
-    """Return the line of the client's output that says most: the last error, else the last."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _STDERR_BYTES))
-        text = file.read().decode("utf-8", errors="replace")
-    printable = "".join(char if char.isprintable() or char == "\n" else " " for char in text)
-    lines = [line.strip() for line in printable.split("\n")]
-    lines = [line for line in lines if line and not _SAYS_NOTHING.match(line)]
-    errors = [line for line in lines if re.match(r"\w*error\b", line, re.IGNORECASE)]
-    return (errors or lines or [""])[-1][:_LONGEST_PROBLEM]

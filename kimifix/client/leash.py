@@ -192,18 +192,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         subprocess.run(tree, capture_output=True, check=False)
         process.kill()
     else:
-        if process.poll() is None:
-            _signal_group(process.pid, signal.SIGTERM)
+        running = process.poll() is None
+        for number in (signal.SIGTERM, signal.SIGKILL) if running else (signal.SIGKILL,):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, number)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_SECONDS_TO_OBEY)
-        _signal_group(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _signal_group(leader: int, number: int) -> None:
-    if sys.platform != "win32":
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(leader, number)
 
 
 def _end_strays(folder: Path) -> None:

@@ -15,11 +15,10 @@ those only the message of the error.
 from __future__ import annotations
 
 import json
-import math
-import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from heapq import nlargest
 from itertools import islice, pairwise
@@ -28,7 +27,6 @@ from typing import NamedTuple
 
 from kimifix.reader import read_end
 
-_MOST_SESSIONS = 400
 _MOST_FILES = 50
 _MOST_ENTRIES = 50_000
 _TAIL_BYTES = 256 * 1024
@@ -38,8 +36,11 @@ _LONGEST_MESSAGE = 300
 # in about 150 s), and one error is told in up to three of the files.
 _SAME_INCIDENT_SECONDS = 60
 
-_LOG = "kimi-code.log"
-_WIRE = "agents/main/wire.jsonl"
+_PLACES = (
+    "logs/kimi-code.log*",
+    "sessions/wd_*/session_*/logs/kimi-code.log*",
+    "sessions/wd_*/session_*/agents/main/wire.jsonl",
+)
 _LINE = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) (?:WARN|ERROR) +"
     r"(?P<event>llm request failed|turn failed|startup failed)(?P<fields>.*)"
@@ -97,66 +98,20 @@ def _summary(errors: list[LogError]) -> LogError:
 
 def _files(home: Path, since: float) -> list[Path]:
     """Return the log files changed after ``since``, the one changed last first."""
-    candidates = [home / "logs" / name for name in (_LOG, f"{_LOG}.1")]
-    for session in _sessions(home):
-        candidates += [
-            session / "logs" / _LOG,
-            session / "logs" / f"{_LOG}.1",
-            session / _WIRE,
-        ]
-    changed = {path: time for path in candidates if (time := _changed(path)) >= since}
-    try:
-        inside = home.resolve()
-    except (OSError, RuntimeError):
-        return []
-    newest = nlargest(_MOST_FILES, changed, key=lambda path: changed[path])
-    return [path for path in newest if _is_inside(path, inside)]
-
-
-def _sessions(home: Path) -> list[Path]:
-    """Return the folders of the sessions that were used last, judged by one file of each.
-
-    Every version adds to that file at every turn; the folder's own time stands still in
-    0.20.0.
-    """
-    folders = (
-        session
-        for project in _folders(home / "sessions", "wd_")
-        for session in _folders(Path(project.path), "session_")
-    )
-    newest = nlargest(_MOST_SESSIONS, islice(folders, _MOST_ENTRIES), key=_used)
-    return [Path(entry.path) for entry in newest]
-
-
-def _folders(folder: Path, prefix: str) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            for entry in islice(entries, _MOST_ENTRIES):
-                if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False):
-                    yield entry
-    except OSError:
-        return
-
-
-def _used(session: os.DirEntry[str]) -> float:
-    try:
-        return os.lstat(f"{session.path}/{_WIRE}").st_mtime
-    except OSError:
-        return -math.inf
-
-
-def _changed(path: Path) -> float:
-    """Return when the plain file was last written, minus infinity where it is no such file."""
-    try:
-        status = path.lstat()
-    except (OSError, ValueError):
-        return -math.inf
-    return status.st_mtime if stat.S_ISREG(status.st_mode) else -math.inf
+    changed: dict[Path, float] = {}
+    for path in (path for place in _PLACES for path in islice(home.glob(place), _MOST_ENTRIES)):
+        with suppress(OSError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_mtime >= since:
+                changed[path] = status.st_mtime
+    inside = (path for path in changed if _is_inside(path, home))
+    return nlargest(_MOST_FILES, inside, key=lambda path: changed[path])
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
+    """Tell whether no symlink on the way to ``path`` leads out of ``folder``."""
     try:
-        return path.resolve().is_relative_to(folder)
+        return path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError):
         return False
 
