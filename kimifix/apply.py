@@ -45,7 +45,6 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
     Raises ``KimifixError`` when that is refused or fails; the config is then as it was.
     """
     machine = observe(request.home, env)
-    machine.require_home()
     sandbox = None
     if request.sandbox:
         machine = _sandboxed(machine)
@@ -83,16 +82,16 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
 
 
 def _require_client(machine: Machine) -> None:
-    place = machine.home
-    if place.path.is_dir():
+    if machine.home_mode is not None:
         return
-    if machine.install is None and not place.path.exists():
+    if machine.install is None:
         raise KimifixError(
-            f"kimi-code was not found: no program called `kimi`, and no folder `{place.path}`",
+            "kimi-code was not found: no program called `kimi`, "
+            f"and no folder `{machine.home.path}`",
             "pass --home DIR if its data lies elsewhere, or try kimifix out with --sandbox",
         )
     raise KimifixError(
-        f"kimi-code has no data here yet: `{place.path}`",
+        f"kimi-code has no data here yet: `{machine.home.path}`",
         "start `kimi` once and sign in, or pass --home DIR if its data lies elsewhere",
     )
 

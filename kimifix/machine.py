@@ -65,17 +65,22 @@ class Machine:
 
     @cached_property
     def home_mode(self) -> int | None:
-        """The mode of the home, None where there is no such folder."""
-        path = self.home.path
-        return stat.S_IMODE(path.stat().st_mode) if path.is_dir() else None
+        """The mode of the home, None where there is nothing.
 
-    def require_home(self) -> None:
-        """Raise ``KimifixError`` where the home is something else than a folder."""
-        if self.home.path.exists() and not self.home.path.is_dir():
-            raise KimifixError(
-                f"the home of kimi-code is not a folder: `{self.home.path}`",
-                "see --home and KIMI_CODE_HOME",
-            )
+        Raises ``KimifixError`` where it is no folder, or the system does not let us see it.
+        """
+        hint = "see --home and KIMI_CODE_HOME"
+        try:
+            mode = self.home.path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            reason = getattr(error, "strerror", None) or error
+            message = f"the home of kimi-code cannot be used: {reason}: `{self.home.path}`"
+            raise KimifixError(message, hint) from None
+        if not stat.S_ISDIR(mode):
+            raise KimifixError(f"the home of kimi-code is not a folder: `{self.home.path}`", hint)
+        return stat.S_IMODE(mode)
 
     @cached_property
     def reading(self) -> Reading:

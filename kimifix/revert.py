@@ -57,7 +57,6 @@ def revert(
     Raises ``KimifixError`` when that is refused or fails; the config is then as it was.
     """
     machine = observe(option, env)
-    machine.require_home()
     config = machine.home.config
     done = carry_out(lambda: _draft(machine), dialogue, machine, "revert", dry_run=dry_run)
     match done.status:

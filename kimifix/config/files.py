@@ -61,14 +61,7 @@ def read(path: Path) -> Snapshot:
         real = Path(os.path.realpath(path, strict=True))
         handle = os.open(real, os.O_RDONLY | _BINARY | _NONBLOCK)
     except FileNotFoundError:
-        if path.is_symlink():
-            target = path.readlink()
-            raise ConfigError(
-                path,
-                f"the config is a symlink to `{target}`, which does not exist",
-                "create the target or remove the symlink, then run kimifix again",
-            ) from None
-        return Snapshot(path, Path(os.path.realpath(path)), None)
+        return _absent(path)
     except OSError as error:
         raise _unreadable(path, error) from None
     try:
@@ -83,6 +76,17 @@ def read(path: Path) -> Snapshot:
         raise _unreadable(path, error) from None
     mode = stat.S_IMODE(status.st_mode)
     return Snapshot(path, real, content, mode, status.st_uid, status.st_gid)
+
+
+def _absent(path: Path) -> Snapshot:
+    try:
+        if not path.is_symlink():
+            return Snapshot(path, Path(os.path.realpath(path)), None)
+        reason = f"the config is a symlink to `{path.readlink()}`, which does not exist"
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    hint = "create the target or remove the symlink, then run kimifix again"
+    raise ConfigError(path, reason, hint)
 
 
 def write_new(path: Path, content: bytes, mode: int, like: Snapshot | None = None) -> None:

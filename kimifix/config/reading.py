@@ -122,4 +122,4 @@ def private(mode: int) -> int:
 def read(path: Path) -> Reading:
     """Read the config at ``path``; raises ``ConfigError`` where it is no readable file."""
     snapshot = files.read(path)
-    return Reading(snapshot, Store(storage.state_root(), snapshot.real))
+    return Reading(snapshot, Store(storage.state_root(path.parent), snapshot.real))

@@ -238,11 +238,19 @@ class Store:
             ) from error
 
 
-def state_root() -> Path:
-    """Return the folder that holds kimifix's memory of all configs; it need not exist."""
+def state_root(home: Path) -> Path:
+    """Return the folder that holds kimifix's memory of all configs; it need not exist.
+
+    For a user without a home, as `docker run --user 12345` makes one, it is in ``home``, the
+    client's.
+    """
     from platformdirs import user_state_path
 
-    return user_state_path("kimifix", appauthor=False)
+    try:
+        root = user_state_path("kimifix", appauthor=False)
+    except RuntimeError:
+        return home / ".kimifix"
+    return root if root.is_absolute() else home / ".kimifix"  # so platformdirs before 4.5
 
 
 def _replace(snapshot: Snapshot, content: bytes | None, mode: int) -> None:

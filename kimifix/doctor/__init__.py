@@ -86,6 +86,8 @@ def look(check: Check, machine: Machine) -> Finding:
         return Finding("skipped", "needs a config that can be read")
     except KimifixError as error:
         return Finding("warning", f"could not check: {error.message}", error.hint)
+    except OSError as error:  # a disk or a name that the system refuses
+        return Finding("warning", f"could not check: {error.strerror or error}")
     except Exception as error:
         message = f"could not check: {type(error).__name__}"
         return Finding("warning", message, "please report this as a bug of kimifix")

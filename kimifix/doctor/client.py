@@ -10,6 +10,7 @@ from kimifix.client.installs import Install
 from kimifix.config import routes
 from kimifix.config.routes import ApiKey, KeyVariable
 from kimifix.doctor.finding import Finding, Status
+from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.words import UPDATE, octal, quoted, span, utc
 
@@ -109,12 +110,13 @@ def check_home(machine: Machine) -> Finding:
     """The client's home is a private folder."""
     home = machine.home
     told = "" if home.source == "default" else f", from {home.source}"
-    data = {"path": home.path, "source": home.source, "mode": octal(machine.home_mode)}
-    if machine.home_mode is None:
-        if home.path.exists():
-            return Finding(
-                "error", f"not a folder: {home.path}{told}", "see --home and KIMI_CODE_HOME", data
-            )
+    data = {"path": home.path, "source": home.source, "mode": None}
+    try:
+        mode = machine.home_mode
+    except KimifixError as error:
+        return Finding("error", f"{error.message}{told}", error.hint, data)
+    data["mode"] = octal(mode)
+    if mode is None:
         return Finding(
             "error",
             f"does not exist: {home.path}{told}",
@@ -124,7 +126,7 @@ def check_home(machine: Machine) -> Finding:
     message = f"{home.path}{told}"
     if home.path.is_symlink():
         message += f", a symlink to {home.path.resolve()}"
-    if sys.platform != "win32" and machine.home_mode & 0o022:
+    if sys.platform != "win32" and mode & 0o022:
         return Finding(
             "warning", f"others can write to it: {message}", f"chmod go-w {quoted(home.path)}", data
         )

@@ -796,5 +796,5 @@ def test_the_state_lies_where_the_system_keeps_state(
     """One folder called kimifix."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "here"))
     if sys.platform == "linux":
-        assert storage.state_root() == tmp_path / "here" / "kimifix"
-    assert storage.state_root().name == "kimifix"
+        assert storage.state_root(tmp_path) == tmp_path / "here" / "kimifix"
+    assert storage.state_root(tmp_path).name == "kimifix"

@@ -39,7 +39,7 @@ class Kimifix:
     @property
     def state(self) -> Path:
         """The folder of its state in the environment of the test."""
-        return storage.state_root()
+        return storage.state_root(Path())
 
     def __call__(
         self,

@@ -29,7 +29,7 @@ class Trial:
         self.config = self.home / "config.toml"
         self.config.write_bytes(content)
         self.config.chmod(mode)
-        self.store = Store(storage.state_root(), self.config)
+        self.store = Store(storage.state_root(self.home), self.config)
 
     @property
     def content(self) -> bytes:
