@@ -28,7 +28,7 @@ def test_command_is_installed() -> None:
     """`kimifix` is the only command, and it can be loaded."""
     commands = distribution("kimifix").entry_points
     assert [(c.group, c.name, c.value) for c in commands] == [
-        ("console_scripts", "kimifix", "kimifix.cli:run")
+        ("console_scripts", "kimifix", "kimifix.__main__:main")
     ]
     assert all(callable(command.load()) for command in commands)
 
