@@ -27,13 +27,15 @@ class Outcome:
     """What came of it.
 
     ``proposal`` is None where no fix was needed, as `--route auto` may find; ``reason`` is
-    why it chose what it did.
+    why it chose what it did. ``next`` are commands that can be typed as they are, ``notes``
+    what should be known besides.
     """
 
     status: Literal["applied", "unchanged", "dry-run", "declined", "not-needed"]
     config: Path
     proposal: Proposal | None = None
-    next_steps: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     backup: Path | None = None
     sandbox: Path | None = None
     reason: str | None = None
@@ -58,7 +60,7 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
         outcome = partial(outcome, reason=judgement.sentence)
         if judgement.recommendation in ("not-needed", "revert"):
             advice = (judgement.next_command,) if judgement.next_command else ()
-            return outcome("not-needed", next_steps=advice)
+            return outcome("not-needed", next=advice)
         dialogue.progress(f"{judgement.sentence}: {judgement.advice}")
         anthropic = judgement.recommendation == "apply-anthropic"
         request = replace(request, route="anthropic" if anthropic else "header")
@@ -74,9 +76,11 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
         case "empty":
             return outcome("unchanged", proposal=proposal)
         case "written":
-            steps = () if sandbox else _next_steps(done.draft.document, done.watched)
-            backup = done.draft.backup_path
-            return outcome("applied", proposal=proposal, next_steps=steps, backup=backup)
+            outcome = partial(outcome, proposal=proposal, backup=done.draft.backup_path)
+            if sandbox:
+                return outcome("applied", next=(f"kimifix revert --home {quoted(sandbox)}",))
+            steps, notes = _what_next(done.draft.document, done.watched)
+            return outcome("applied", next=steps, notes=notes)
         case status:
             return outcome(status, proposal=proposal)
 
@@ -128,21 +132,17 @@ def _judge(
     return judgement
 
 
-def _next_steps(document: Document, watched: bool) -> tuple[str, ...]:
+def _what_next(document: Document, watched: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the commands to type next, and what else should be known."""
     aliases = list(document.aliases_of(OWN))
     default = document.data.get("default_model")
-    steps = []
-    if default in aliases:
-        steps.append("quit kimi-code and start it again: a running session keeps its model")
-        alias = default
-    else:
-        alias = aliases[0]
-        steps.append(f"start kimi-code with the new model: kimi -m {quoted(alias)}")
-    steps += [
-        f"a resumed session keeps its old model unless told: kimi -S <id> -m {quoted(alias)}",
+    alias = quoted(default if default in aliases else aliases[0])
+    steps = ("kimifix doctor",) if watched else ()
+    notes = (
+        f"a resumed session keeps its old model unless told: `kimi -S <id> -m {alias}`",
         "`/usage` shows no plan block meanwhile; web search and fetch go by headers of their own",
-        "take it all back: kimifix revert",
-    ]
-    if watched:
-        steps.insert(1, "then see that the change is still there: kimifix doctor")
-    return tuple(steps)
+        "`kimifix revert` takes it all back",
+    )
+    if default not in aliases:
+        return (*steps, f"kimi -m {alias}"), notes
+    return steps, ("quit kimi-code and start it again: a running session keeps its model", *notes)

@@ -28,7 +28,6 @@ from kimifix.terminal import (
     put,
     visible,
 )
-from kimifix.words import quoted
 
 if TYPE_CHECKING:
     from kimifix import apply, doctor, draft, revert
@@ -245,11 +244,12 @@ def print_apply(printer: Printer, outcome: apply.Outcome) -> None:
             printer.text(f"applied: {outcome.config}", colour="green", bold=True)
             if outcome.backup:
                 printer.text(f"backup:  {outcome.backup}")
-    for step in outcome.next_steps:
-        printer.text(f"next:    {step}")
+    for note in outcome.notes:
+        printer.text(f"note:    {note}")
     if outcome.sandbox:
         printer.text(f"sandbox: {outcome.sandbox} (your own config was not touched)")
-        printer.text(f"next:    kimifix revert --home {quoted(outcome.sandbox)}")
+    for command in outcome.next:
+        printer.text(f"next:    {command}")
 
 
 def _apply_json(outcome: apply.Outcome) -> dict[str, Any]:
@@ -270,7 +270,8 @@ def _apply_json(outcome: apply.Outcome) -> dict[str, Any]:
         }
     return fields | {
         "reason": outcome.reason,
-        "next": outcome.next_steps,
+        "next": outcome.next,
+        "notes": outcome.notes,
         "backup": outcome.backup,
         "sandbox": outcome.sandbox,
     }
@@ -309,8 +310,17 @@ def print_doctor(printer: Printer, report: doctor.Report) -> None:
     """Print the findings as a table that fits the terminal, then the verdict."""
     if printer.as_json:
         findings = [{"check": name} | asdict(found) for name, found in report.findings.items()]
-        verdict = {"verdict": report.verdict, "next": report.next_command}
-        printer.json({"status": report.worst, "findings": findings, **verdict})
+        printer.json(
+            {
+                "status": report.worst,
+                "works": report.verdict.works,
+                "verdict": report.verdict.sentence,
+                "recommendation": report.verdict.recommendation,
+                "next": report.verdict.next,
+                "notes": report.verdict.notes,
+                "findings": findings,
+            }
+        )
         return
     for name, finding in report.findings.items():
         printer.row(finding.status, name, finding.message, finding.hint)
@@ -324,9 +334,11 @@ def print_doctor(printer: Printer, report: doctor.Report) -> None:
             meaning = answer["message"] or answer["meaning"]
             printer.paragraph(head, f"{answer['verdict']}: {meaning}")
     printer.text()
-    printer.paragraph("verdict: ", report.verdict, bold=True)
-    if report.next_command:
-        printer.paragraph("next:    ", report.next_command, bold=True)
+    printer.paragraph("verdict: ", report.verdict.sentence, bold=True)
+    for note in report.verdict.notes:
+        printer.paragraph("note:    ", note)
+    for command in report.verdict.next:
+        printer.paragraph("next:    ", command, bold=True)
 
 
 def _json(value: object) -> object:

@@ -431,8 +431,8 @@ def test_json_is_one_object_with_a_contract(kimifix: Kimifix, config: Path) -> N
     result = kimifix("apply", "--yes", "--json").json
     assert result.keys() == {
         "version", "command", "status", "config", "client", "route", "platform", "credential",
-        "base_url", "added", "moved", "diff", "notice", "warnings", "reason", "next", "backup",
-        "sandbox",
+        "base_url", "added", "moved", "diff", "notice", "warnings", "reason", "next", "notes",
+        "backup", "sandbox",
     }  # fmt: skip
     assert (result["version"], result["command"], result["status"]) == (1, "apply", "applied")
     assert result["config"] == str(config)

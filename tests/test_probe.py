@@ -132,7 +132,7 @@ def test_matrix_leads_to_one_recommendation(
     finding = next(f for f in result.json["findings"] if f["check"] == "probe")
     assert server.requests == asked
     assert finding["data"]["recommendation"] == recommendation
-    assert result.json["next"] == command
+    assert result.json["next"] == ([command] if command else [])
     assert TOKEN not in result.out + result.err
 
 
@@ -159,7 +159,7 @@ def test_patch_that_is_not_needed_any_more(kimifix: Kimifix, server: Server, con
     """When the official identity is accepted again, the advice is to revert."""
     kimifix("apply", "--yes")
     result = kimifix("doctor", "--probe", "--json")
-    assert result.json["next"] == "kimifix revert"
+    assert result.json["next"] == ["kimifix revert"]
 
 
 def test_suspended_account_with_patch_is_told_to_revert(
@@ -236,7 +236,7 @@ def test_unreachable_server_is_an_answer(kimifix: Kimifix, server: Server, confi
     result = kimifix("doctor", "--probe", "--json")
     finding = next(f for f in result.json["findings"] if f["check"] == "probe")
     assert finding["data"]["verdict"] == "unreachable"
-    assert result.json["next"] is None
+    assert result.json["next"] == []
 
 
 def test_no_socket_without_probe(kimifix: Kimifix, server: Server, config: Path) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from kimifix.doctor import client, config, patch
-from kimifix.doctor.finding import Finding
+from kimifix.doctor.finding import Finding, Verdict
 from kimifix.errors import ConfigError, KimifixError
 from kimifix.machine import Machine, observe
 
@@ -37,11 +37,10 @@ CHECKS: tuple[Check, ...] = (
 
 @dataclass(frozen=True)
 class Report:
-    """All findings by the name of their check, and what they come to in one sentence."""
+    """All findings by the name of their check, and what they come to."""
 
     findings: Mapping[str, Finding]
-    verdict: str
-    next_command: str | None = None
+    verdict: Verdict
 
     @property
     def worst(self) -> str:
@@ -74,8 +73,20 @@ def doctor(
         findings["capture"] = look(partial(check_capture, progress=progress), machine)
     if probed:
         judged = probed.judgement
-        return Report(findings, f"{judged.sentence}: {judged.advice}", judged.next_command)
-    return Report(findings, *_verdict(findings))
+        commands = tuple(filter(None, [judged.next_command]))
+        return Report(
+            findings,
+            Verdict(
+                findings["probe"].status == "ok",
+                f"{judged.sentence}: {judged.advice}",
+                commands,
+                judged.notes,
+                judged.recommendation,
+            ),
+        )
+    sentence, commands = _verdict(findings)
+    works = False if "error" in {finding.status for finding in findings.values()} else None
+    return Report(findings, Verdict(works, sentence, commands))
 
 
 def look(check: Check, machine: Machine) -> Finding:
@@ -97,23 +108,23 @@ def _name_of(check: Check) -> str:
     return check.__name__.removeprefix("check_").replace("_", "-")
 
 
-def _verdict(findings: Mapping[str, Finding]) -> tuple[str, str | None]:
-    """Return what the findings come to without asking the server, and the next command."""
+def _verdict(findings: Mapping[str, Finding]) -> tuple[str, tuple[str, ...]]:
+    """Return what the findings come to without asking the server, and the next commands."""
     for name, finding in findings.items():
         if finding.status == "error":
             remedy = f"; {finding.hint}" if finding.hint else ""
-            return f"kimi-code cannot work like this: {name}: {finding.message}{remedy}", None
+            return f"kimi-code cannot work like this: {name}: {finding.message}{remedy}", ()
     if findings["login"].status == "warning":
-        return f"kimi-code is not signed in: {findings['login'].message}", "kimi login"
+        return f"kimi-code is not signed in: {findings['login'].message}", ("kimi login",)
     state = findings["patch"].data.get("state")
     if state == "complete":
         return (
             "the patch is in place and complete; whether it is still needed, the server can tell",
-            "kimifix doctor --probe",
+            ("kimifix doctor --probe",),
         )
     if state in ("incomplete", "gone"):
-        return f"the patch needs mending: {findings['patch'].message}", "kimifix apply"
+        return f"the patch needs mending: {findings['patch'].message}", ("kimifix apply",)
     return (
         "nothing is patched; whether a fix is needed at all, the server can tell",
-        "kimifix doctor --probe",
+        ("kimifix doctor --probe",),
     )

@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""What a check has found, and what all of them come to."""
 
 from __future__ import annotations
 
@@ -21,3 +21,20 @@ class Finding:
     message: str
     hint: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether kimi-code works now, and what to do: the one answer of the whole report.
+
+    ``works`` is None where nothing was asked that could tell. ``sentence`` says what is
+    true and what to do about it. ``next`` are commands, the first to be typed first, each
+    as it is; ``notes`` is prose. ``recommendation`` is one word for programs, None where
+    the server was not asked.
+    """
+
+    works: bool | None
+    sentence: str
+    next: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    recommendation: str | None = None
