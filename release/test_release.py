@@ -132,13 +132,14 @@ def test_zipapp_applies_and_reverts(user: dict[str, str], tmp_path: Path) -> Non
     assert config.read_bytes() == before
 
 
-def test_zipapp_finds_the_translation(user: dict[str, str]) -> None:
-    """The catalogue of sentences is read from inside the archive."""
+def test_zipapp_finds_its_data(user: dict[str, str]) -> None:
+    """The catalogues of sentences and of answers are read from inside the archive."""
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from kimifix.language import translator; print(translator('zh') is not str)"
+        "from kimifix.language import translator; print(translator('zh') is not str)\n"
+        "from kimifix.server.answers import classify; print(classify(500, None, None).verdict)"
     )
-    assert run("-c", program, PYZ, env=user) == "True\n"
+    assert run("-c", program, PYZ, env=user) == "True\nserver\n"
 
 
 def test_formula_names_the_files(user: dict[str, str]) -> None:

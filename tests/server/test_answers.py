@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import re
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from support import catalogue
 from support.catalogue import NO_ROWS, ROWS, Row
 
-from kimifix.server.answers import Answer, Probe, Problem, Verdict, classify
+from kimifix.server import answers
+from kimifix.server.answers import Answer, Meaning, Probe, Problem, Verdict, classify
 from kimifix.server.judgement import (
     Credential,
     Judgement,
@@ -86,6 +90,17 @@ def test_every_documented_answer_has_its_verdict_and_advice(row: Row) -> None:
 def test_what_is_not_documented_is_unknown(row: Row) -> None:
     """A type alone, or a message with another status, claims nothing."""
     assert classify(row.status, row.error_type, row.message).verdict == "unknown"
+
+
+def test_catalogue_is_well_formed() -> None:
+    """A row that could never match, or a word that nobody knows, does not get in."""
+    data = tomllib.loads(Path(answers.__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    texts = [text for row in data["answer"] for text in row.pop("says", [])]
+    assert [text for text in texts if text != text.lower()] == []
+    assert {re.compile(row.pop("status")).groups for row in data["answer"]} == {0}
+    assert data["problem"].keys() == set(get_args(Problem))
+    for row in (*data["answer"], *data["problem"].values()):
+        assert Meaning(**row).verdict in get_args(Verdict)
 
 
 def test_a_log_line_without_status_is_unknown() -> None:
