@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from kimifix.client.home import Home
 from kimifix.config.document import OWN, Document
 from kimifix.config.sample import SAMPLE
 from kimifix.consent import Dialogue, carry_out
+from kimifix.credentials import AskKey
 from kimifix.draft import Proposal, Request, draft
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine, observe
@@ -116,7 +117,7 @@ def _sandboxed(real: Machine) -> Machine:
 def _judge(
     request: Request,
     machine: Machine,
-    ask_key: Callable[[], Secret | None],
+    ask_key: AskKey,
     dialogue: Dialogue[Proposal],
 ) -> Judgement:
     """Ask the server which route it accepts; raises ``KimifixError`` where none would help."""
@@ -125,7 +126,7 @@ def _judge(
     key = request.key
     if key is None and request.credential == "key":
         in_env = machine.env.get("KIMIFIX_API_KEY")
-        key = Secret(in_env) if in_env else ask_key()
+        key = Secret(in_env) if in_env else ask_key(None, None)
     judgement = ask.probe(machine, dialogue.progress, key).judgement
     if judgement.recommendation in ("none", "update"):
         raise KimifixError(judgement.sentence, judgement.advice)

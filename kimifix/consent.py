@@ -48,8 +48,11 @@ class Dialogue(Protocol[Proposal_contra]):
         """Ask whether to write it; raises ``KimifixError`` where nobody can be asked."""
         ...
 
-    def ask_key(self) -> Secret | None:
-        """Ask for an API key without showing it; None where nobody can be asked."""
+    def ask_key(self, why: str | None, instead: str | None) -> Secret | None:
+        """Ask for an API key without showing it; None where nobody can be asked.
+
+        ``why`` the login does not serve, and what to do ``instead``, None if it is not wanted.
+        """
 
     def progress(self, text: str) -> None:
         """Say what is being waited for."""

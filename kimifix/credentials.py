@@ -15,6 +15,9 @@ from kimifix.words import UPDATE
 
 Wanted = Literal["auto", "login", "key"]
 
+# Takes why the login does not serve, and what to do instead of giving a key, or None.
+AskKey = Callable[[str | None, str | None], Secret | None]
+
 _CONSOLE = "the Kimi Code console (https://www.kimi.com/code/console)"
 
 _USE_KEY = f"use an API key of {_CONSOLE}: --credential key"
@@ -32,7 +35,7 @@ class Available(NamedTuple):
 
     version: Version | None
     no_login: str | None
-    ask: Callable[[], Secret | None]
+    ask: AskKey
     key: Secret | None = None
     key_in_env: Secret | None = None
     own_key: Secret | None = None
@@ -84,7 +87,9 @@ def _login(available: Available, obstacle: str | None) -> Choice:
 
 def _key(available: Available, obstacle: str | None) -> Choice:
     """Return the user's key; ``obstacle`` is why the login does not serve, if it was wanted."""
-    key = available.key or available.key_in_env or available.own_key or available.ask()
+    instead = "run `kimi login`" if obstacle == available.no_login else UPDATE
+    key = available.key or available.key_in_env or available.own_key
+    key = key or available.ask(obstacle, f"{instead}, or enter a key of {_CONSOLE}")
     if key is not None:
         value, warnings = checked_key(key)
         return Choice(ApiKey(value), warnings)
@@ -92,8 +97,7 @@ def _key(available: Available, obstacle: str | None) -> Choice:
         raise KimifixError(
             "no API key was given", "pass it by --key-stdin, at the prompt, or in KIMIFIX_API_KEY"
         )
-    way_out = "run `kimi login`" if obstacle == available.no_login else UPDATE
-    raise KimifixError(obstacle, f"{way_out}, or {_USE_KEY}")
+    raise KimifixError(obstacle, f"{instead}, or {_USE_KEY}")
 
 
 def _key_variable(name: str, version: Version | None) -> Choice:

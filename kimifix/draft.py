@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,7 @@ from kimifix.config.reading import Reading, private
 from kimifix.config.receipt import Receipt, digest
 from kimifix.config.routes import ApiKey, Credential, Plan, Route
 from kimifix.consent import Draft
-from kimifix.credentials import Wanted
+from kimifix.credentials import AskKey, Wanted
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.secret import Secret
@@ -77,9 +76,7 @@ class Proposal:
         return (self.route, self.platform, self.credential, self.warnings, changed)
 
 
-def draft(
-    request: Request, machine: Machine, ask_key: Callable[[], Secret | None]
-) -> Draft[Proposal]:
+def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal]:
     """Read the config and return the change that ``request`` makes of it; writes nothing.
 
     ``ask_key`` gets an API key from the user, or None. Raises ``KimifixError`` for every
@@ -132,7 +129,7 @@ def _available(
     machine: Machine,
     read: Reading,
     base: Document,
-    ask_key: Callable[[], Secret | None],
+    ask_key: AskKey,
 ) -> credentials.Available:
     in_env = machine.env.get("KIMIFIX_API_KEY")
     own_key = (read.document.own or {}).get("api_key")

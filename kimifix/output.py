@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -27,6 +25,9 @@ from kimifix.terminal import (
     masked,
     put,
     visible,
+    wait,
+    width,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ class Printer:
     def aside(self, line: str) -> None:
         """Print one line that is not part of the report, to stderr."""
         self._put([(self.shown(line),)], err=True)
+
+    def progress(self, text: str) -> None:
+        """Say on stderr what is waited for."""
+        wait(self.shown(text))
 
     def json(self, fields: Mapping[str, Any]) -> None:
         """Print the one JSON object of this run."""
@@ -116,6 +121,11 @@ class Printer:
         if error.hint:
             self._label("hint", "cyan", error.hint)
 
+    def reason(self, why: str, instead: str) -> None:
+        """Say why something is asked, and what could be done instead."""
+        self._label("note", "cyan", why)
+        self._label("hint", "cyan", instead)
+
     def shown(self, text: str) -> str:
         """Return ``text`` as a person gets to see it."""
         return abbreviated(visible(masked(text)), self._home)
@@ -133,10 +143,7 @@ class Printer:
         )
 
     def _wrapped(self, text: str, indent: int) -> list[str]:
-        width = min(max(shutil.get_terminal_size((80, 24)).columns, 60), 100) - indent
-        shown = self.shown(text)
-        lines = textwrap.wrap(shown, width, break_long_words=False, break_on_hyphens=False)
-        return lines or [""]
+        return wrapped(self.shown(text), width() - indent)
 
     def _put(self, lines: Iterable[Line], *, err: bool = False) -> None:
         try:
@@ -167,22 +174,28 @@ class TerminalDialogue(Generic[Proposal]):
         self._show(self._printer, proposal)
 
     def confirm(self) -> bool:
-        """Ask whether to write it; raises ``KimifixError`` where there is no terminal."""
+        """Ask whether to write it; raises ``KimifixError`` where nobody is to be asked."""
         if self._yes:
             return True
-        if not has_terminal():
+        if not self._may_ask:
+            reason = "with --json nobody is asked" if has_terminal() else "there is no terminal"
             raise KimifixError(
-                "nobody there to confirm the change: no terminal",
-                "pass --yes to write without asking",
+                f"the change needs your consent, and {reason}",
+                "pass --yes to write without asking, or --dry-run to look at it",
             )
         return click.confirm(self._printer.shown(self._question), default=False, err=True)
 
-    def ask_key(self) -> Secret | None:
-        """Ask for an API key on the terminal, without showing it."""
-        if not has_terminal():
+    def ask_key(self, why: str | None, instead: str | None) -> Secret | None:
+        """Ask for an API key on the terminal, without showing it.
+
+        ``why`` the login does not serve and what to do ``instead`` are said before.
+        """
+        if not self._may_ask:
             return None
+        if why and instead:
+            self._printer.reason(why, instead)
         value = click.prompt(
-            "API key of the Kimi Code console (not shown)",
+            "API key of the Kimi Code console (not shown; Enter alone stops)",
             hide_input=True,
             default="",
             show_default=False,
@@ -200,7 +213,11 @@ class TerminalDialogue(Generic[Proposal]):
 
     def progress(self, text: str) -> None:
         """Say what is being waited for, on stderr."""
-        self._printer.aside(text)
+        self._printer.progress(text)
+
+    @property
+    def _may_ask(self) -> bool:
+        return has_terminal() and not self._printer.as_json
 
 
 def show_apply(printer: Printer, proposal: draft.Proposal) -> None:

@@ -8,8 +8,10 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import count
+from threading import Event, Thread
 from typing import NamedTuple, TextIO
-from unicodedata import category
+from unicodedata import category, east_asian_width
 
 import click
 
@@ -26,6 +28,11 @@ _SEQUENCE = re.compile(
     r"|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC and the like
     r"|\x1b[ -/]*[0-~]"
 )
+# What a line break must not cut: a word, what stands in backticks, and a character that
+# fills two columns, each with the punctuation before and behind it.
+_WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffe6"
+_OPENING, _CLOSING = "（「『《“", "，。、；：！？）」』》”"  # noqa: RUF001
+_WORD = re.compile(rf"(\s*)([{_OPENING}]*(?:(?:`[^`]*`|[^\s{_WIDE}`])+|\S)[{_CLOSING}]*)")
 
 
 def _escaped(character: str) -> str:
@@ -53,6 +60,7 @@ def put(lines: Iterable[Line], *, err: bool = False, colour: bool | None = None)
     No part can hold a secret, or do on a terminal what its author planned, whoever that was.
     Raises ``OutputError`` where stdout does not take it; on stderr nobody would read of it.
     """
+    _waiting.end()
     stream = sys.stderr if err else sys.stdout
     if stream is None:  # closed before we came
         return
@@ -70,6 +78,75 @@ def _give_up(stream: TextIO) -> None:
     """Let nothing more come from ``stream``: Python would try again when it ends."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Waiting:
+    """A line on the terminal that says what is waited for and how long; it leaves no trace."""
+
+    def __init__(self) -> None:
+        self._over = Event()
+        self._thread: Thread | None = None
+
+    def begin(self, text: str) -> None:
+        self._over.clear()
+        self._thread = Thread(target=self._show, args=(text,), daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        if self._thread is not None:
+            self._over.set()
+            self._thread.join()
+            self._thread = None
+
+    def _show(self, text: str) -> None:
+        with suppress(OSError):  # nobody looks any more
+            for seconds in count():
+                line = f"{text} ({seconds} s)"
+                click.echo(f"\r{line}", nl=False, err=True)
+                if self._over.wait(1):
+                    click.echo(f"\r{' ' * columns(line)}\r", nl=False, err=True)
+                    return
+
+
+_waiting = _Waiting()
+
+
+def wait(text: str) -> None:
+    """Say what is waited for: on a terminal until something else is said, else in a line."""
+    if not is_terminal(sys.stderr):
+        put([(text,)], err=True)
+        return
+    _waiting.end()
+    first, *rest = wrapped(text, screen()[0] - len(" … (999 s) "))
+    _waiting.begin(_styled(f"{first} …" if rest else first, sys.stderr.encoding))
+
+
+def screen() -> tuple[int, int]:
+    """Return columns and lines of the terminal, or what is usual where there is none."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size((80, 24))
+
+
+def width() -> int:
+    """Return the columns of the terminal, within what can be read well."""
+    return min(max(screen()[0], 60), 100)
+
+
+def columns(text: str) -> int:
+    """Return how many columns of a terminal ``text`` fills."""
+    return len(text) + sum(east_asian_width(character) in "WF" for character in text)
+
+
+def wrapped(text: str, limit: int) -> list[str]:
+    """Return ``text`` in lines of at most ``limit`` columns; what is longer stays whole."""
+    lines = [""]
+    for space, word in _WORD.findall(text):
+        if lines[-1] and columns(lines[-1] + space + word) > limit:
+            lines.append(word)
+        else:
+            lines[-1] += space + word
+    return lines
 
 
 def put_usage(error: click.ClickException) -> None:

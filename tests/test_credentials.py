@@ -29,7 +29,7 @@ class AskedError(Exception):
 def available(**given: Any) -> Available:
     """Return what a signed-in client 2.1.0 has to offer, changed by ``given``."""
 
-    def ask() -> Secret | None:
+    def ask(*_: object) -> Secret | None:
         raise AskedError
 
     return Available(**{"version": NEW, "no_login": None, "ask": ask, **given})
@@ -79,14 +79,14 @@ def test_keys_have_an_order() -> None:
         first = next(iter(keys))
         assert choose("key", available(**keys)) == Choice(ApiKey(f"sk-kimi-{first}"))
         del keys[first]
-    assert choose("key", available(ask=lambda: Secret(KEY))) == Choice(ApiKey(KEY))
+    assert choose("key", available(ask=lambda *_: Secret(KEY))) == Choice(ApiKey(KEY))
     with pytest.raises(AskedError):
         choose("key", available())
 
 
 def test_no_key_at_all() -> None:
     """Nobody there to give a key: the ways to pass one are named."""
-    error = refused("key", ask=lambda: None)
+    error = refused("key", ask=lambda *_: None)
     assert "no API key" in error.message
     assert error.hint is not None
     assert {"--key-stdin", "KIMIFIX_API_KEY"} <= set(error.hint.replace(",", "").split())
@@ -107,7 +107,7 @@ def test_without_any_both_ways_out_are_named(
     given: dict[str, Any], message: str, way_out: str
 ) -> None:
     """Where neither login nor key serves, the error names what mends each."""
-    error = refused("auto", ask=lambda: None, **given)
+    error = refused("auto", ask=lambda *_: None, **given)
     assert message in error.message
     assert error.hint is not None
     assert way_out in error.hint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import select
@@ -320,13 +319,34 @@ def test_without_a_terminal_nobody_is_asked(
 def test_report_can_be_piped_while_the_question_is_asked(
     terminal: Open, config: Path, tmp_path: Path
 ) -> None:
-    """With stdout in a file the question is still on the terminal, and the JSON is whole."""
+    """With stdout in a file the question is still on the terminal."""
     with (tmp_path / "report").open("w+b") as file:
-        session = terminal("apply", "--json", stdout=file.fileno())
+        session = terminal("apply", stdout=file.fileno())
         session.see("[y/N]")
         session.type("y" + ENTER)
         assert session.end() == 0
-    assert json.loads((tmp_path / "report").read_text())["status"] == "applied"
+    assert "applied" in (tmp_path / "report").read_text()
+
+
+def test_json_never_asks(terminal: Open, config: Path) -> None:
+    """A program cannot answer: with --json it takes --yes to write, and a key comes otherwise."""
+    session = terminal("apply", "--json")
+    assert session.end() == 1
+    assert "--yes" in session.out
+    session = terminal("apply", "--json", "--yes", "--credential", "key")
+    assert session.end() == 1
+    assert "--key-stdin" in session.out
+    assert config.read_text() == LOGGED_IN
+
+
+def test_reason_comes_before_the_prompt_for_a_key(terminal: Open, old_config: Path) -> None:
+    """Who is asked for a key knows why, and what could be done instead."""
+    session = terminal("apply")
+    session.see("not shown")
+    reason, remedy, prompt = (
+        session.out.index(text) for text in ("cannot share its login", "npm install", "not shown")
+    )
+    assert reason < remedy < prompt
 
 
 # --- colours -----------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ class Agreeing:
         self._meanwhile()
         return True
 
-    def ask_key(self) -> Secret | None:
+    def ask_key(self, why: str | None, instead: str | None) -> Secret | None:
         """Have a key."""
         return Secret(KEY)
 
