@@ -39,6 +39,14 @@ def read_end(path: Path, most: int) -> bytes:
         return file.read(most)
 
 
+def read_text(path: Path, most: int, encoding: str = "utf-8") -> str:
+    """Return the text of a plain file of at most ``most`` bytes, empty where there is none."""
+    try:
+        return read(path, most).decode(encoding, errors="replace")
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return ""
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the JSON object in ``path``, None where there is none that can be read."""
     try:

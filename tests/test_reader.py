@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kimifix.reader import read, read_end, read_json
+from kimifix.reader import read, read_end, read_json, read_text
 
 
 def test_a_plain_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
@@ -19,6 +19,7 @@ def test_a_plain_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
     assert read_end(path, 2) == b"45"
     with pytest.raises(OSError, match="too large"):
         read(path, 4)
+    assert (read_text(path, 5), read_text(path, 4)) == ("12345", "")
 
 
 def test_a_sparse_file_takes_no_memory(tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path, kind: str) -> N
         path.mkdir()
     with pytest.raises(OSError, match=r"not a plain file|directory"):
         read(path, 100)
-    assert read_json(path) is None
+    assert (read_json(path), read_text(path, 100)) == (None, "")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '"text"', "{} {}"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kimifix.errors import KimifixError
-from kimifix.reader import read
+from kimifix.reader import read_text
 from kimifix.secret import is_secret_name, register
 
 # `<home>/region`, written by the vendor's install scripts and read before the first
@@ -41,10 +41,7 @@ class Home:
     @property
     def region_base_url(self) -> str:
         """The base URL of the region that the install script noted, else the documented one."""
-        try:
-            region = read(self.path / "region", _LONGEST_REGION).decode().strip()
-        except (OSError, ValueError):
-            return DEFAULT_BASE_URL
+        region = read_text(self.path / "region", _LONGEST_REGION).strip()
         return _REGION_BASES.get(region, DEFAULT_BASE_URL)
 
 
@@ -97,14 +94,9 @@ def find(option: Path | None, env: Mapping[str, str]) -> Home:
     as unset: with it, 2.1.0 takes the working directory, and 0.20.0 and 0.38.0 crash.
     """
     if option is not None:
-        return Home(_expanded(option, env).absolute(), "--home")
+        if option.parts[:1] == ("~",):  # bash leaves it in `--home=~/x`
+            option = user_home(env).joinpath(*option.parts[1:])
+        return Home(option.absolute(), "--home")
     if env.get("KIMI_CODE_HOME"):
         return Home(Path(env["KIMI_CODE_HOME"]).absolute(), "KIMI_CODE_HOME")
     return Home(user_home(env) / ".kimi-code", "default")
-
-
-def _expanded(path: Path, env: Mapping[str, str]) -> Path:
-    """Return ``path`` with the `~` at its start expanded: bash leaves it in `--home=~/x`."""
-    if path.parts[:1] != ("~",):
-        return path
-    return user_home(env).joinpath(*path.parts[1:])

@@ -18,14 +18,11 @@ from pathlib import Path
 from typing import Literal
 
 from kimifix.client.features import ALIAS_PROTOCOL, Version, parse_version
-from kimifix.reader import read
+from kimifix.reader import read_text
 from kimifix.secret import MASK, is_identity_header
 
 OWN_PLATFORM = "kimi_code_cli"
-
-# Versions of the two libraries that the client brings, the same from 0.10.0 to 2.1.0.
-_OPENAI_LIBRARY = "6.34.0"
-_ANTHROPIC_LIBRARY = "0.95.2"
+Headers = dict[str, str]
 
 # Which Node runs the client is not known without starting it; any one that it accepts
 # (>= 22.19) would do.
@@ -34,18 +31,12 @@ _NODE = "v24.21.0"
 # From here on the credential stands before the identity on the Anthropic-style surface.
 _CREDENTIAL_FIRST = Version((0, 42, 0))
 
-_NODE_ARCHITECTURES = {
-    "x86_64": "x64",
-    "amd64": "x64",
-    "aarch64": "arm64",
-    "armv6l": "arm",
-    "armv7l": "arm",
-    "i386": "ia32",
-    "i686": "ia32",
-    "x86": "ia32",
-    "ppc64le": "ppc64",
-    "loongarch64": "loong64",
-}
+# What Node calls an architecture where the system calls it otherwise.
+_ARCHITECTURES = """
+x86_64=x64 amd64=x64 aarch64=arm64 armv6l=arm armv7l=arm i386=ia32 i686=ia32 x86=ia32
+ppc64le=ppc64 loongarch64=loong64
+"""
+_NODE_ARCHITECTURES = dict(pair.split("=") for pair in _ARCHITECTURES.split())
 _LIBRARY_SYSTEMS = {
     "darwin": "MacOS",
     "win32": "Windows",
@@ -53,10 +44,6 @@ _LIBRARY_SYSTEMS = {
     "freebsd": "FreeBSD",
     "openbsd": "OpenBSD",
 }
-_LIBRARY_ARCHITECTURES = ("x64", "arm", "arm64")
-_MACOS_VERSION_FILE = Path("/System/Library/CoreServices/SystemVersion.plist")
-_MACOS_VERSION = re.compile(r"<key>ProductVersion</key>\s*<string>([^<]*)</string>")
-_LONGEST_DEVICE_ID = 200
 _LONGEST_FILE = 4096  # bytes
 
 
@@ -94,7 +81,7 @@ def this_machine() -> Machine:
         release=system.version() if sys.platform == "win32" else system.release(),
         platform=sys.platform,
         architecture=_NODE_ARCHITECTURES.get(machine, machine),
-        macos=_macos_version() if sys.platform == "darwin" else None,
+        macos=system.mac_ver()[0] or None,
     )
 
 
@@ -106,7 +93,7 @@ def request_headers(
     home: Path,
     machine: Machine,
     custom: Mapping[str, str] | None = None,
-) -> dict[str, str]:
+) -> Headers:
     """Return the headers of a chat request of kimi-code ``version``, in its order.
 
     ``platform`` is the value of `X-Msh-Platform`. With None nothing but `User-Agent` tells
@@ -128,40 +115,24 @@ def request_headers(
     return headers
 
 
-def _openai(identity: Mapping[str, str], machine: Machine) -> dict[str, str]:
-    return {
-        "connection": "keep-alive",
-        "Accept": "application/json",
-        "X-Stainless-Retry-Count": "0",
-        **_library(_OPENAI_LIBRARY, machine),
-        "authorization": f"Bearer {MASK}",
-        **identity,
-        **_FETCH,
-    }
+def _openai(who: Headers, machine: Machine) -> Headers:
+    credential = {"authorization": f"Bearer {MASK}"}
+    return {**_library("6.34.0", machine), **credential, **who, **_FETCH}
 
 
-def _anthropic(
-    identity: Mapping[str, str], machine: Machine, version: Version | None
-) -> dict[str, str]:
-    credential = {"x-api-key": MASK}
-    who = {name.lower(): value for name, value in identity.items()}
-    named_by_library: dict[str, str] = {}
-    beta = "context-management-2025-06-27"
+def _anthropic(who: Headers, machine: Machine, version: Version | None) -> Headers:
+    agent, beta = {}, "context-management-2025-06-27"
     # The release in which an alias came to choose the surface (before it, only a provider
     # of type "anthropic" did) is also the one that made the library send our own name.
     old = version is not None and not ALIAS_PROTOCOL.works_in(version)
-    if old and "X-Msh-Platform" not in identity:
-        named_by_library = {"User-Agent": f"Anthropic/JS {_ANTHROPIC_LIBRARY}"}
+    if old and "X-Msh-Platform" not in who:
+        agent, beta = {"User-Agent": "Anthropic/JS 0.95.2"}, "interleaved-thinking-2025-05-14"
         who = {}
-        beta = "interleaved-thinking-2025-05-14"
+    who = {name.lower(): value for name, value in who.items()}
+    credential = {"x-api-key": MASK}
     first = version is None or version >= _CREDENTIAL_FIRST
     return {
-        "connection": "keep-alive",
-        "Accept": "application/json",
-        **named_by_library,
-        "X-Stainless-Retry-Count": "0",
-        "X-Stainless-Timeout": "600",
-        **_library(_ANTHROPIC_LIBRARY, machine),
+        **_library("0.95.2", machine, agent, {"X-Stainless-Timeout": "600"}),
         "anthropic-version": "2023-06-01",
         **({**credential, **who} if first else {**who, **credential}),
         "content-type": _FETCH["content-type"],
@@ -179,11 +150,19 @@ _FETCH = {
 }
 
 
-def _library(version: str, machine: Machine) -> dict[str, str]:
+def _library(
+    version: str, machine: Machine, agent: Headers | None = None, timeout: Headers | None = None
+) -> Headers:
+    """Return what the vendor's library adds; its versions are the same from 0.10.0 to 2.1.0."""
     architecture = machine.architecture
-    if architecture not in _LIBRARY_ARCHITECTURES:
+    if architecture not in ("x64", "arm", "arm64"):
         architecture = f"other:{architecture}" if architecture else "unknown"
     return {
+        "connection": "keep-alive",
+        "Accept": "application/json",
+        **(agent or {}),
+        "X-Stainless-Retry-Count": "0",
+        **(timeout or {}),
         "X-Stainless-Lang": "js",
         "X-Stainless-Package-Version": version,
         "X-Stainless-OS": _LIBRARY_SYSTEMS.get(machine.platform, f"Other:{machine.platform}"),
@@ -193,7 +172,7 @@ def _library(version: str, machine: Machine) -> dict[str, str]:
     }
 
 
-def _identity(platform: str | None, version: str, home: Path, machine: Machine) -> dict[str, str]:
+def _identity(platform: str | None, version: str, home: Path, machine: Machine) -> Headers:
     headers = {"User-Agent": f"kimi-code-cli/{_ascii(version)}"}
     if platform is None:
         return headers
@@ -204,27 +183,11 @@ def _identity(platform: str | None, version: str, home: Path, machine: Machine) 
         "X-Msh-Device-Model": _ascii(machine.model),
         "X-Msh-Os-Version": _ascii(machine.release),
     }
-    device = _device_id(home)
-    return headers if device is None else {**headers, "X-Msh-Device-Id": device}
+    device = read_text(home / "device_id", _LONGEST_FILE).strip()
+    if re.fullmatch(r"[\x20-\x7e]{1,200}", device):
+        headers["X-Msh-Device-Id"] = device
+    return headers
 
 
 def _ascii(value: str) -> str:
     return re.sub(r"[^\x20-\x7e]", "", value).strip() or "unknown"
-
-
-def _device_id(home: Path) -> str | None:
-    text = _text_of(home / "device_id").strip()
-    fits = len(text) <= _LONGEST_DEVICE_ID and re.fullmatch(r"[\x20-\x7e]+", text)
-    return text if fits else None
-
-
-def _macos_version() -> str | None:
-    match = _MACOS_VERSION.search(_text_of(_MACOS_VERSION_FILE))
-    return match[1].strip() or None if match else None
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return read(path, _LONGEST_FILE).decode()
-    except (OSError, ValueError):
-        return ""
