@@ -17,6 +17,7 @@ process and nothing else. What keeps it on this machine, each measured alone wit
 from __future__ import annotations
 
 import json
+import pkgutil
 import re
 import sys
 import tomllib
@@ -50,34 +51,8 @@ PATH PATHEXT SYSTEMROOT WINDIR COMSPEC LANG LC_ALL LC_CTYPE
 ASDF_DATA_DIR ASDF_DIR MISE_DATA_DIR NVM_DIR VOLTA_HOME
 KIMI_CODE_IDENTITY_NAME KIMI_CODE_IDENTITY_SLUG KIMI_CODE_LEGACY_FLAG KIMI_SHELL_PATH
 """
-_GUARD_NAME = "guard.cjs"
+_GUARD = "guard.cjs"
 _CUSTOM_HEADERS = "KIMI_CODE_CUSTOM_HEADERS"
-
-_GUARD = """\
-"use strict";
-// Lets this process connect to loopback and to nothing else.
-const net = require("node:net");
-const dns = require("node:dns");
-const loopback = [undefined, null, "", "127.0.0.1", "localhost", "::1"];
-const refusal = () => Object.assign(new Error("kept on loopback"), { code: "ENETUNREACH" });
-const connect = net.Socket.prototype.connect;
-net.Socket.prototype.connect = function (...given) {
-  const [first, second] = Array.isArray(given[0]) ? given[0] : given;
-  const options = first !== null && typeof first === "object" ? first : {};
-  const host = options === first ? first.host : typeof second === "string" ? second : undefined;
-  if (options.path || loopback.includes(host)) return connect.apply(this, given);
-  process.nextTick(() => this.destroy(refusal()));
-  return this;
-};
-for (const name of Object.keys(dns).filter((key) => /^(lookup|resolve|reverse)/.test(key))) {
-  const answer = dns[name];
-  dns[name] = (...given) => {
-    if (loopback.includes(given[0])) return answer(...given);
-    process.nextTick(given.at(-1), refusal());
-  };
-  if (dns.promises[name]) dns.promises[name] = () => Promise.reject(refusal());
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -167,7 +142,8 @@ _CREDENTIALS = json.dumps(
 
 def _prepare(place: Overlay, config: str, url: str) -> None:
     """Add to the home of the client what keeps it on loopback, and a login in every slot."""
-    (place.user / _GUARD_NAME).write_text(_GUARD, encoding="utf-8")
+    guard = pkgutil.get_data("kimifix.client", _GUARD)
+    (place.user / _GUARD).write_bytes(guard or b"")
     credentials = place.home / "credentials"
     credentials.mkdir(mode=0o700)
     for slot in _slots(config, url):
@@ -219,7 +195,7 @@ def _environment(
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
         "NODE_USE_ENV_PROXY": "1",
-        "NODE_OPTIONS": f"--require {json.dumps(str(place.user / _GUARD_NAME))}",
+        "NODE_OPTIONS": f"--require {json.dumps(str(place.user / _GUARD))}",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import tempfile
 import tomllib
@@ -11,7 +12,7 @@ import pytest
 from support.clients import client
 from support.machine import Machine
 
-from kimifix.client.capture import _GUARD, Captured, capture
+from kimifix.client.capture import Captured, capture
 from kimifix.config.decoy import decoy
 from kimifix.config.document import Document
 
@@ -114,7 +115,7 @@ def test_the_guard_keeps_node_on_loopback(machine_node: Path, tmp_path: Path) ->
     """No connection and no look-up leaves loopback, however it is asked for."""
     guard = tmp_path / "with space" / "guard.cjs"
     guard.parent.mkdir()
-    guard.write_text(_GUARD)
+    guard.write_bytes(pkgutil.get_data("kimifix.client", "guard.cjs") or b"")
     script = """
         const net = require("node:net"), tls = require("node:tls"), dns = require("node:dns");
         const socket = (made) => new Promise((done, fail) => {
