@@ -65,16 +65,14 @@ class Target:
     path: str
 
     @property
-    def authority(self) -> str:
-        """Host and port as the `host` header has them."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+    def address(self) -> str:
+        """Host and port, as the `host` header of a tunnel has them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
-    def is_loopback(self) -> bool:
-        """Whether the request does not leave this machine."""
-        local = any(_is_within(self.host, name) for name in _LOOPBACK)
-        return local or re.fullmatch(r"127(\.\d+){3}", self.host) is not None
+    def authority(self) -> str:
+        """Host and port, as the `host` header has them."""
+        return self.address.removesuffix(f":{_DEFAULT_PORTS[self.scheme]}")
 
 
 @dataclass(frozen=True)
@@ -115,10 +113,9 @@ def target(url: str) -> Target:
     odd = re.search(r"[\s\\]", parts.netloc) or not re.fullmatch(_HOST, host or "", re.ASCII)
     if odd or host is None or parts.scheme not in _DEFAULT_PORTS:
         raise TransportError("unsendable", "base_url is not an http or https URL")
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
-    whole = f"{path}?{query}" if query else path
-    return Target(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], whole)
+    whole = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    path = quote(whole, safe="/%:@!$&'()*+,;=~-._?")
+    return Target(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], path)
 
 
 def send(
@@ -144,7 +141,13 @@ def send(
     thread = threading.Thread(target=exchange.run, daemon=True)
     thread.start()
     thread.join(seconds)
-    return exchange.outcome()
+    result = exchange.result
+    if result is None and exchange.connected is not None:
+        with suppress(OSError):
+            exchange.connected.shutdown(socket.SHUT_RDWR)
+    if isinstance(result, Reply):
+        return result
+    raise exchange.explained(result or TimeoutError())
 
 
 @dataclass(eq=False)
@@ -168,18 +171,8 @@ class _Exchange:
                 self.connected = connection.sock
                 self.connected.settimeout(self.seconds)
                 self.result = self._reply(connection)
-        except Exception as error:  # `outcome` raises it where it is waited for
+        except Exception as error:  # `send` raises it where it is waited for
             self.result = error
-
-    def outcome(self) -> Reply:
-        """Return the answer; what is still under way is broken off. Raises ``TransportError``."""
-        result = self.result
-        if result is None and self.connected is not None:
-            with suppress(OSError):
-                self.connected.shutdown(socket.SHUT_RDWR)
-        if isinstance(result, Reply):
-            return result
-        raise self._explained(result or TimeoutError())
 
     def _prepared(self) -> http.client.HTTPConnection:
         to = self.to
@@ -189,13 +182,11 @@ class _Exchange:
         seconds = self.seconds / 2
         connection = http.client.HTTPConnection(host, port, timeout=seconds)
         if to.scheme == "https":
-            connection = http.client.HTTPSConnection(
-                host, port, timeout=seconds, context=_tls_context(self.env)
-            )
+            tls = _tls_context(self.env)
+            connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=tls)
         connection.response_class = _Response
         if proxy is not None:
-            name = f"[{to.host}]" if ":" in to.host else to.host
-            headers = {"host": f"{name}:{to.port}"}
+            headers = {"host": to.address}
             if proxy.authorization is not None:
                 headers["proxy-authorization"] = proxy.authorization.reveal()
             connection.set_tunnel(to.host, to.port, headers)
@@ -220,21 +211,24 @@ class _Exchange:
             body = _decoded(raw, response.getheader("content-encoding", ""))
             return Reply(response.status, None, body, whole)
 
-    def _explained(self, error: Exception) -> Exception:
+    def explained(self, error: Exception) -> Exception:
         """Return ``error`` in the user's words; as it is where it is a bug."""
         proxy = self.proxy if self.connected is None else None
         who = f"the proxy {proxy.host}:{proxy.port}" if proxy else self.to.authority
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         problem: Problem
         match error:
-            case ssl.SSLError() if not isinstance(error, ssl.SSLEOFError):
-                return TransportError("tls", _tls_message(error))
             case TimeoutError() if self.status is not None:
                 problem, text = "timeout", "the answer began, but did not end in time"
             case TimeoutError():
                 problem, text = "timeout", f"no answer within {self.seconds:g} s"
             case OSError() | ValueError() | http.client.HTTPException() if self.status:
                 problem, text = "broken", "the answer broke off"
+            case ssl.SSLCertVerificationError():
+                problem, text = "tls", f"the certificate is not trusted: {error.verify_message}"
+            case ssl.SSLError() if not isinstance(error, ssl.SSLEOFError):
+                detail = (error.reason or "failed").replace("_", " ").lower()
+                problem, text = "tls", f"the TLS handshake failed: {detail}"
             case socket.gaierror() | UnicodeError():
                 problem, text = "dns", f"no address is known for {who}"
             case ConnectionRefusedError():
@@ -249,7 +243,8 @@ class _Exchange:
                 problem, text = "broken", f"{who} does not speak HTTP"
             case _:
                 return error
-        return TransportError("proxy" if proxy else problem, text, self.status)
+        by_proxy = proxy and problem != "tls"
+        return TransportError("proxy" if by_proxy else problem, text, self.status)
 
 
 class _Response(http.client.HTTPResponse):
@@ -261,12 +256,11 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: object, **options: object) -> None:
         super().__init__(sock, *args, **options)  # type: ignore[arg-type]
-        self.fp.close()
-        self.fp = io.BufferedReader(_Capped(sock.makefile("rb", buffering=0)))
+        self.fp = io.BufferedReader(_Capped(self.fp.detach()))
 
 
 class _Capped(io.RawIOBase):
-    def __init__(self, incoming: socket.SocketIO) -> None:
+    def __init__(self, incoming: io.RawIOBase) -> None:
         self._incoming, self._left = incoming, _MOST_BYTES
 
     def readable(self) -> bool:
@@ -302,13 +296,6 @@ def _tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
         with suppress(OSError):  # Node warns of an unreadable file and goes on, too
             context.load_verify_locations(cafile=env["NODE_EXTRA_CA_CERTS"])
     return context
-
-
-def _tls_message(error: ssl.SSLError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate is not trusted: {error.verify_message}"
-    reason = (error.reason or "failed").replace("_", " ").lower()
-    return f"the TLS handshake failed: {reason}"
 
 
 def proxy_for(to: Target, env: Mapping[str, str]) -> Proxy | None:
