@@ -13,13 +13,15 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from kimifix.client.features import Version, parse_version
 from kimifix.client.home import Home, user_home
 from kimifix.errors import KimifixError
-from kimifix.reader import read, read_json
+from kimifix.reader import read_json, read_text
 
 Kind = Literal["client", "legacy", "unrelated", "unknown"]
 
@@ -70,42 +72,39 @@ _STARTED = re.compile(
     rf"(?:^|[\"'=])([^\"'=\r\n]*?node_modules)[\\/](?:{_OURS}|\.bin[\\/]kimi\b)", re.MULTILINE
 )
 _OWN_FOLDER = re.compile(r"(?:\$\{?\w+\}?|%~dp0|%\w+%)[\\/]?")
-# Homebrew and Nix build the version into the path.
-_BREWED = re.compile(r"/Cellar/kimi-code/(?P<version>[^/]+?)(?:_\d+)?/")
-_NIX = re.compile(r"/nix/store/[0-9a-z]+-kimi-code-(?P<version>\d[^/]*)/")
+
+# What a program tells by its path, and by its text below that: kind, origin, and the version
+# that Homebrew and Nix build into the path. A script of the user's own starts kimi-code by a
+# path that only the script knows.
+_TELLTALES: tuple[tuple[Kind, str, str], ...] = (
+    ("client", "homebrew", r".*/Cellar/kimi-code/([^/\n]+?)(?:_\d+)?/"),
+    ("client", "nix", r".*/nix/store/[0-9a-z]+-kimi-code-(\d[^/\n]*)/"),
+    ("legacy", "PyPI kimi-cli", r".*(?:/kimi-cli/|-kimi-cli-)|.*\n(?s:.*)kimi_cli"),
+    ("client", "script", rf".*\n(?s:.*){_OURS}"),
+)
 
 # Where version managers keep what their shims start, seen from the folder above the shim:
-# mise and asdf, the same on Windows, older asdf, nodenv, Volta (twice).
-_BEHIND_SHIMS = [
-    f"{folder}/{PACKAGE}"
-    for folder in (
-        "installs/*/*/lib/node_modules",
-        "installs/*/*/node_modules",
-        "installs/*/*/.npm/lib/node_modules",
-        "versions/*/lib/node_modules",
-        f"tools/image/packages/{PACKAGE}/lib/node_modules",
-        f"tools/image/packages/{PACKAGE}/node_modules",
-    )
-]
+# mise and asdf, the same on Windows, older asdf, nodenv, Volta (twice); for Python asdf, pyenv.
+_BEHIND_SHIMS = f"""
+installs/*/*/lib/node_modules   installs/*/*/node_modules   installs/*/*/.npm/lib/node_modules
+versions/*/lib/node_modules     tools/image/packages/{PACKAGE}/lib/node_modules
+tools/image/packages/{PACKAGE}/node_modules
+"""
 _PYTHON_BEHIND_SHIMS = ("installs/*/*/bin/kimi", "versions/*/bin/kimi")
 
 # How a copy came here, by a part of its path or by what a package manager leaves in
 # `node_modules` or beside it, wherever that is.
-_ORIGIN_BY_PATH = {
-    "/Cellar/": "homebrew",
-    "/nix/store/": "nix",
-    "/.pnpm/": "pnpm",
-    "/pnpm/": "pnpm",
-    "/.bun/": "bun",
-    "/yarn/": "yarn",
-    "/.volta/": "volta",
-    "/mise/": "mise",
-}
-_ORIGIN_BY_FILE = {
-    ".modules.yaml": "pnpm",
-    ".yarn-integrity": "yarn",
-    "../bun.lock": "bun",
-    "../bun.lockb": "bun",
+_MARKS = """
+/Cellar/=homebrew /nix/store/=nix /.pnpm/=pnpm /pnpm/=pnpm /.bun/=bun /yarn/=yarn
+/.volta/=volta /mise/=mise
+.modules.yaml=pnpm .yarn-integrity=yarn ../bun.lock=bun ../bun.lockb=bun
+"""
+
+# Into which folder the single binary unpacks its parts; the first that can be told counts.
+_NATIVE_CACHES = {
+    "darwin": "~/Library/Caches/kimi-code/native",
+    "win32": "LOCALAPPDATA/kimi-code/native ~/AppData/Local/kimi-code/Cache/native",
+    "linux": "XDG_CACHE_HOME/kimi-code/native ~/.cache/kimi-code/native",
 }
 
 
@@ -147,15 +146,12 @@ def find(env: Mapping[str, str], home: Home) -> list[Install]:
         user = home.path
     found: dict[Path, Install] = {}
     for position, path in _candidates(env, home, user):
-        try:
+        with suppress(OSError, RuntimeError):  # unreadable, or a loop of symlinks
             target = path.resolve()
             # On Windows the ending decides whether a shell would start it or look further.
-            if not target.is_file() or not (_windows() or os.access(target, os.X_OK)):
-                continue
-            kind, version, origin, body = identify(path, target, env, home, user)
-        except (OSError, RuntimeError):  # unreadable, or a loop of symlinks
-            continue
-        found.setdefault(body, Install(path, target, kind, version, origin, position))
+            if target.is_file() and (_windows() or os.access(target, os.X_OK)):
+                kind, version, origin, body = identify(path, target, env, home, user)
+                found.setdefault(body, Install(path, target, kind, version, origin, position))
     return [*found.values(), *_extensions(user)]
 
 
@@ -172,14 +168,12 @@ def identify(path: Path, target: Path, env: Mapping[str, str], home: Home, user:
 
     ``home`` is the client's home and ``user`` the user's.
     """
-    text = _text_of(target)
+    text = read_text(target, _LAUNCHER_MAX_BYTES)
     return (
         _behind_shim(path)
         or _package(target, text)
-        or _by_folder(target)
-        or _legacy(target, text)
+        or _told(target, text)
         or _native(target, env, home, user)
-        or _script(target, text)
         or Program("unknown", None, "unknown", target)
     )
 
@@ -195,55 +189,45 @@ def _candidates(
     env: Mapping[str, str], home: Home, user: Path
 ) -> Iterator[tuple[int | None, Path]]:
     """Yield every place to look at, with the number of its folder in PATH."""
-    names = ["kimi"]
-    if _windows():
-        endings = (env.get("PATHEXT") or ".COM;.EXE;.BAT;.CMD").split(";")
-        names = [f"kimi{ending.strip().lower()}" for ending in dict.fromkeys(filter(None, endings))]
-    for position, folder in enumerate(_path(env)):
-        yield from ((position, (folder / name).absolute()) for name in names)
-    places = (_USUAL + (_USUAL_ON_WINDOWS if _windows() else _USUAL_ON_POSIX)).split()
-    for folder in [home.path / "bin", *(f for place in places for f in _folders(place, env, user))]:
-        yield from ((None, (folder / name).absolute()) for name in names)
-
-
-def _path(env: Mapping[str, str]) -> list[Path]:
-    """Return the folders of PATH as a shell reads them, the first of each once."""
     text = env.get("PATH", "")
     if _windows():
+        endings = (env.get("PATHEXT") or ".com;.exe;.bat;.cmd").lower().split(";")
+        names = [f"kimi{ending.strip()}" for ending in dict.fromkeys(endings) if ending]
         parts = [part for quoted in text.split(";") if (part := quoted.strip('"'))]
+        usual = _folders(_USUAL + _USUAL_ON_WINDOWS, env, user)
     else:
+        names = ["kimi"]
         parts = text.split(":") if text else []  # an empty part is the working directory
-    return list(dict.fromkeys(map(Path, parts)))
+        usual = _folders(_USUAL + _USUAL_ON_POSIX, env, user)
+    on_path = enumerate(dict.fromkeys(map(Path, parts)))
+    for position, folder in chain(on_path, zip(repeat(None), chain([home.path / "bin"], usual))):
+        yield from ((position, (folder / name).absolute()) for name in names)
 
 
-def _folders(place: str, env: Mapping[str, str], user: Path) -> list[Path]:
-    """Return the folders that a usual place stands for."""
-    start, _, below = place.partition("/")
-    root = str(user) if start == "~" else env.get(start) if start else "/"
-    if not root:
-        return []
-    if not re.search("[*?]", below):
-        return [Path(root, below)]
-    with suppress(OSError):
-        return sorted(Path(root).glob(below), key=_age)
-    return []
+def _folders(places: str, env: Mapping[str, str], user: Path) -> Iterator[Path]:
+    """Yield the folders that usual places stand for, those of a newer Node first."""
+    for place in places.split():
+        start, _, below = place.partition("/")
+        root = str(user) if start == "~" else env.get(start) if start else "/"
+        if root and not re.search("[*?]", below):
+            yield Path(root, below)
+        elif root:
+            with suppress(OSError):
+                yield from sorted(Path(root).glob(below), key=_version_in, reverse=True)
 
 
-def _age(folder: Path) -> tuple[int, ...]:
-    """Sort folders in whose path a version of Node stands, the newest first."""
-    found = next(filter(None, map(parse_version, folder.parts)), None)
-    return tuple(-number for number in found.release) if found else ()
+def _version_in(folder: Path) -> Version:
+    return next(filter(None, map(parse_version, folder.parts)), _NO_VERSION)
 
 
 def _extensions(user: Path) -> Iterator[Install]:
     """Yield the newest VS Code extension of each editor, with the extension's own version."""
     for editor in _EDITORS.split():
-        found = []
-        for folder in (user / editor / "extensions").glob(f"{_EXTENSION}*"):
-            data = read_json(folder / "package.json")
-            if data is not None:
-                version = parse_version(str(data.get("version")))
-                found.append((version or _NO_VERSION, folder))
+        found = [
+            (parse_version(str(data.get("version"))) or _NO_VERSION, folder)
+            for folder in (user / editor / "extensions").glob(f"{_EXTENSION}*")
+            if (data := read_json(folder / "package.json")) is not None
+        ]
         if found:  # an editor leaves the old ones on disk for a while
             version, folder = max(found)
             told = None if version == _NO_VERSION else str(version)
@@ -255,42 +239,27 @@ def _extensions(user: Path) -> Iterator[Install]:
 
 def _package(target: Path, text: str) -> Program | None:
     """Return the npm package that ``target`` is a file of, or that it starts."""
-    found = _package_above(target) or _package_started(target, text)
-    if found is None:
-        return None
-    folder, data = found
-    version = _word(data.get("version"))
-    if data["name"] != PACKAGE:
-        return Program("unrelated", version, data["name"], folder)
-    return Program("client", version, _origin_of(folder), folder.resolve())
-
-
-def _package_above(target: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Return the npm package that ``target`` is a file of, its folder and its own word."""
-    for folder in list(target.parents)[:4]:
-        data = read_json(folder / "package.json")
-        if data is not None and _word(data.get("name")):
-            # Any other is a project that the file merely lies in.
-            installed = data["name"] == PACKAGE or "node_modules" in folder.parts[-3:-1]
-            return (folder, data) if installed else None
+    for folder in chain(list(target.parents)[:4], _started(target, text)):
+        data = read_json(folder / "package.json") or {}
+        name, version = _word(data.get("name")), _word(data.get("version"))
+        if name == PACKAGE:
+            return Program("client", version, _origin_of(folder), folder.resolve())
+        if name and "node_modules" in folder.parts[-3:-1]:  # no project around the file
+            return Program("unrelated", version, name, folder)
     return None
 
 
-def _package_started(target: Path, text: str) -> tuple[Path, dict[str, Any]] | None:
-    """Return the package that the launcher ``target`` starts, its folder and its own word."""
+def _started(target: Path, text: str) -> Iterator[Path]:
+    """Yield where the package may lie that the launcher ``target`` starts."""
     # The launcher that bun writes on Windows is an .exe; what it starts stands in a file
     # beside it, in UTF-16, seen from the folder above.
     if target.suffix == ".exe":
-        text = _text_of(target.with_suffix(".bunx"), "utf-16-le") or text
+        started = target.with_suffix(".bunx")
+        text = read_text(started, _LAUNCHER_MAX_BYTES, "utf-16-le") or text
     for match in _STARTED.finditer(text):
         named = match[1].strip().replace("\\", "/")
         named = _OWN_FOLDER.sub("", named, count=1) if named[:1] in "$%" else named
-        for base in (target.parent, target.parent.parent):
-            folder = base / named / PACKAGE
-            data = read_json(folder / "package.json")
-            if data is not None and data.get("name") == PACKAGE:
-                return folder, data
-    return None
+        yield from (base / named / PACKAGE for base in (target.parent, target.parent.parent))
 
 
 def _behind_shim(path: Path) -> Program | None:
@@ -301,7 +270,7 @@ def _behind_shim(path: Path) -> Program | None:
     root = path.parent.parent
     if path.parent.name != "shims" and not (root / "tools" / "image").is_dir():
         return None
-    packages = [folder for pattern in _BEHIND_SHIMS for folder in root.glob(pattern)]
+    packages = [f / PACKAGE for place in _BEHIND_SHIMS.split() for f in root.glob(place)]
     found = {f.resolve(): data for f in packages if (data := read_json(f / "package.json"))}
     if found:
         versions = {_word(data.get("version")) for data in found.values()}
@@ -309,38 +278,25 @@ def _behind_shim(path: Path) -> Program | None:
         body = next(iter(found)) if version else path
         return Program("client", version, root.name.removeprefix("."), body)
     scripts = (script for pattern in _PYTHON_BEHIND_SHIMS for script in root.glob(pattern))
-    return next(filter(None, (_legacy(script, _text_of(script)) for script in scripts)), None)
+    told = (_told(script, read_text(script, _LAUNCHER_MAX_BYTES)) for script in scripts)
+    return next(filter(None, told), None)
 
 
-def _by_folder(target: Path) -> Program | None:
-    """Return the client where the folder it lies in names it."""
-    found = _BREWED.search(target.as_posix()) or _NIX.search(target.as_posix())
-    origin = "homebrew" if found and found.re is _BREWED else "nix"
-    return Program("client", found["version"], origin, target) if found else None
-
-
-def _legacy(target: Path, text: str) -> Program | None:
-    """Return the Python client where its module or its package is named."""
-    named = re.search(r"/kimi-cli/|-kimi-cli-", target.as_posix())
-    if named or "kimi_cli" in text:
-        return Program("legacy", None, "PyPI kimi-cli", target)
+def _told(target: Path, text: str) -> Program | None:
+    """Return what path and text of ``target`` tell."""
+    for kind, origin, pattern in _TELLTALES:
+        if found := re.match(pattern, f"{target.as_posix()}\n{text}"):
+            return Program(kind, found[1] if found.re.groups else None, origin, target)
     return None
 
 
-def _script(target: Path, text: str) -> Program | None:
-    """Return the client where a script starts it by a path that only the script knows."""
-    return Program("client", None, "script", target) if re.search(_OURS, text) else None
-
-
 def _origin_of(folder: Path) -> str:
-    text = folder.as_posix()
-    modules = folder.parent.parent
+    modules, marks = folder.parent.parent, [pair.split("=") for pair in _MARKS.split()]
+    found = [origin for mark, origin in marks if mark in folder.as_posix()]
     if modules.name != "node_modules":
-        by_file = {"": "source"}
-    else:
-        by_file = {name: o for name, o in _ORIGIN_BY_FILE.items() if (modules / name).is_file()}
-    by_path = [origin for part, origin in _ORIGIN_BY_PATH.items() if part in text]
-    return next(iter([*by_path, *by_file.values(), "npm"]))
+        return next(iter([*found, "source"]))
+    found += [origin for mark, origin in marks if (modules / mark).is_file()]
+    return next(iter([*found, "npm"]))
 
 
 def _native(target: Path, env: Mapping[str, str], home: Home, user: Path) -> Program | None:
@@ -361,46 +317,21 @@ def _native_version(env: Mapping[str, str], home: Home, user: Path) -> str | Non
     unpacks its parts into a cache folder of that name, and the updater notes what it has
     fetched.
     """
+    caches = _NATIVE_CACHES.get(sys.platform, _NATIVE_CACHES["linux"])
+    folder = next(_folders(f"KIMI_CODE_CACHE_DIR/native {caches}", env, user))
     told: list[tuple[float, str]] = []
     with suppress(OSError):
-        for folder in _native_cache(env, user).iterdir():
-            if parse_version(folder.name) is not None:
-                told.append((folder.stat().st_mtime, folder.name))
+        for unpacked in folder.iterdir():
+            if parse_version(unpacked.name) is not None:
+                told.append((unpacked.stat().st_mtime, unpacked.name))
     note = read_json(home.path / "updates" / "install.json") or {}
     success = note.get("lastSuccess")
-    version = _word(success.get("version")) if isinstance(success, dict) else None
-    if isinstance(success, dict) and version:
-        told.append((_seconds(success.get("installedAt")), version))
+    if isinstance(success, dict) and (version := _word(success.get("version"))):
+        told.append((0.0, version))
+        with suppress(ValueError, OverflowError):
+            moment = datetime.fromisoformat(str(success.get("installedAt")))
+            told.append((moment.timestamp(), version))
     return max(told)[1] if told else None
-
-
-def _native_cache(env: Mapping[str, str], user: Path) -> Path:
-    if env.get("KIMI_CODE_CACHE_DIR"):
-        return Path(env["KIMI_CODE_CACHE_DIR"], "native")
-    if sys.platform == "darwin":
-        return user / "Library" / "Caches" / "kimi-code" / "native"
-    if _windows():
-        local = env.get("LOCALAPPDATA")
-        below = Path(local) if local else user / "AppData" / "Local"
-        return below / "kimi-code" / ("native" if local else "Cache/native")
-    return Path(env.get("XDG_CACHE_HOME") or user / ".cache") / "kimi-code" / "native"
-
-
-def _seconds(moment: object) -> float:
-    """Return an ISO 8601 moment in Unix seconds, 0 where it is none."""
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(str(moment)).timestamp()
-    except (ValueError, OverflowError):
-        return 0.0
-
-
-def _text_of(path: Path, encoding: str = "utf-8") -> str:
-    """Return the text of a launcher, empty for what is too large to be one."""
-    with suppress(OSError):
-        return read(path, _LAUNCHER_MAX_BYTES).decode(encoding, errors="replace")
-    return ""
 
 
 def _word(value: object) -> str | None:
