@@ -19,7 +19,7 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from heapq import nlargest
 from itertools import islice, pairwise
 from pathlib import Path
@@ -34,7 +34,8 @@ _LONGEST_MESSAGE = 300
 
 # Retries of one request are at most half a minute apart (0.38.0 and 2.1.0: ten attempts
 # in about 150 s), and one error is told in up to three of the files.
-_SAME_INCIDENT_SECONDS = 60
+_SAME_INCIDENT = timedelta(minutes=1)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 _PLACES = (
     "logs/kimi-code.log*",
@@ -49,24 +50,34 @@ _ERROR_MESSAGE = re.compile(r' errorMessage=(?:"((?:[^"\\]|\\.)*)"?|(\S+))')
 _STATUS_CODE = re.compile(r" statusCode=(\d{3})(?!\d)")
 _ESCAPE = re.compile(r"\\(.)")
 _THROWN = re.compile(r"  (?:[A-Za-z]\w*: )?(?P<message>\S.*)")
-_CODE = re.compile(r"[a-z_]+\.[a-z_]+: ")
+_CODE = re.compile(r"^[a-z_]+\.[a-z_]+: ")
 _STATUS = re.compile(r"([1-5]\d\d) +(?=\S)")
+
+_Told = tuple[datetime, int | None, str]
 
 
 class LogError(NamedTuple):
-    """One error that the client noted, at its latest.
+    """One error that the client noted.
 
     ``status`` is the HTTP status, None where the error is not an answer of the server;
     ``message`` is the server's or client's text without status, control characters and
-    more than 300 characters; ``file`` is where it was found. ``times`` counts how often
-    it happened; retries in a row count as one.
+    more than 300 characters. ``incidents`` are the times when it happened, the latest
+    last; retries in a row count as one.
     """
 
-    time: datetime
     status: int | None
     message: str
-    file: Path
-    times: int = 1
+    incidents: tuple[datetime, ...]
+
+    @property
+    def time(self) -> datetime:
+        """When it happened last."""
+        return self.incidents[-1]
+
+    @property
+    def times(self) -> int:
+        """How often it happened."""
+        return len(self.incidents)
 
 
 def recent_errors(home: Path, *, now: float, days: int = 7, most: int = 10) -> list[LogError]:
@@ -77,43 +88,38 @@ def recent_errors(home: Path, *, now: float, days: int = 7, most: int = 10) -> l
     read; special files and what lies outside ``home`` are not opened.
     """
     since = now - days * 86_400
-    found: dict[tuple[int | None, str], list[LogError]] = {}
+    found: dict[tuple[int | None, str], list[datetime]] = {}
     for path in _files(home, since):
-        lines = _tail(path)
-        reader = _from_wire(lines, path) if path.suffix == ".jsonl" else _from_log(lines, path)
-        for error in reader:
-            if error.time.timestamp() >= since:
-                found.setdefault((error.status, error.message), []).append(error)
-    latest = sorted(map(_summary, found.values()), key=lambda error: error.time, reverse=True)
-    return latest[:most]
+        read = _from_wire if path.suffix == ".jsonl" else _from_log
+        for time, status, text in read(_tail(path)):
+            if time.timestamp() >= since:
+                found.setdefault(_cleaned(status, text), []).append(time)
+    errors = [LogError(*told, _incidents(sorted(times))) for told, times in found.items()]
+    return sorted(errors, key=lambda error: error.time, reverse=True)[:most]
 
 
-def _summary(errors: list[LogError]) -> LogError:
-    errors.sort(key=lambda error: error.time)
-    gaps = ((after.time - before.time).total_seconds() for before, after in pairwise(errors))
-    times = 1 + sum(gap > _SAME_INCIDENT_SECONDS for gap in gaps)
-    last = errors[-1]
-    return LogError(last.time, last.status, last.message, last.file, times)
+def _incidents(times: list[datetime]) -> tuple[datetime, ...]:
+    """Return the last of each run of times, which come in order."""
+    pairs = pairwise([*times, _NEVER])
+    return tuple(time for time, following in pairs if following - time > _SAME_INCIDENT)
 
 
 def _files(home: Path, since: float) -> list[Path]:
     """Return the log files changed after ``since``, the one changed last first."""
     changed: dict[Path, float] = {}
-    for path in (path for place in _PLACES for path in islice(home.glob(place), _MOST_ENTRIES)):
-        with suppress(OSError):
+    for path in _entries(home):
+        with suppress(OSError, RuntimeError):  # it is gone, or leads in a circle
             status = path.lstat()
-            if stat.S_ISREG(status.st_mode) and status.st_mtime >= since:
+            recent = stat.S_ISREG(status.st_mode) and status.st_mtime >= since
+            if recent and path.resolve().is_relative_to(home.resolve()):
                 changed[path] = status.st_mtime
-    inside = (path for path in changed if _is_inside(path, home))
-    return nlargest(_MOST_FILES, inside, key=lambda path: changed[path])
+    return nlargest(_MOST_FILES, changed, key=lambda path: changed[path])
 
 
-def _is_inside(path: Path, folder: Path) -> bool:
-    """Tell whether no symlink on the way to ``path`` leads out of ``folder``."""
-    try:
-        return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):
-        return False
+def _entries(home: Path) -> Iterator[Path]:
+    for place in _PLACES:
+        with suppress(OSError):  # the system may refuse the name of the home
+            yield from islice(home.glob(place), _MOST_ENTRIES)
 
 
 def _tail(path: Path) -> list[str]:
@@ -126,7 +132,7 @@ def _tail(path: Path) -> list[str]:
     return lines[1:] if len(content) > _TAIL_BYTES else lines
 
 
-def _from_log(lines: list[str], file: Path) -> Iterator[LogError]:
+def _from_log(lines: list[str]) -> Iterator[_Told]:
     for line, following in pairwise([*lines, ""]):
         match = _LINE.fullmatch(line.rstrip("\r"))
         if match is None:
@@ -143,14 +149,14 @@ def _from_log(lines: list[str], file: Path) -> Iterator[LogError]:
         except ValueError:
             continue
         if text:
-            yield _error(time, int(status[1]) if status else None, text, file)
+            yield time, int(status[1]) if status else None, text
 
 
 def _unescaped(match: re.Match[str]) -> str:
     return " " if match[1] == "n" else match[1]
 
 
-def _from_wire(lines: list[str], file: Path) -> Iterator[LogError]:
+def _from_wire(lines: list[str]) -> Iterator[_Told]:
     for line in lines:
         if '"turn.ended"' not in line:
             continue
@@ -168,18 +174,16 @@ def _from_wire(lines: list[str], file: Path) -> Iterator[LogError]:
         except RecursionError:
             continue
         if isinstance(text, str) and text.strip():
-            yield _error(time, status if type(status) is int else None, text, file)
+            yield time, status if type(status) is int else None, text
 
 
-def _error(time: datetime, status: int | None, text: str, file: Path) -> LogError:
-    printable = "".join(char if char.isprintable() else " " for char in text)
-    message = " ".join(printable.split())
-    code = _CODE.match(message)
-    message = message[code.end() :] if code else message
+def _cleaned(status: int | None, text: str) -> tuple[int | None, str]:
+    """Return status and message, the message fit to be printed, without code and status."""
+    message = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    message = _CODE.sub("", message, count=1)
     leading = _STATUS.match(message)
     if leading and status in (None, int(leading[1])):
-        status = int(leading[1])
-        message = message[leading.end() :]
+        status, message = int(leading[1]), message[leading.end() :]
     if len(message) > _LONGEST_MESSAGE:
         message = message[: _LONGEST_MESSAGE - 1] + "…"
-    return LogError(time, status, message, file)
+    return status, message
