@@ -23,23 +23,16 @@ def check_client(machine: Machine) -> Finding:
     if install is None:
         extension = next((i for i in machine.installs if i.origin == "vscode"), None)
         if extension:
-            return Finding(
-                "warning",
-                f"only the VS Code extension was found: {extension.path}",
-                "its kimi-code cannot be examined; `apply` needs --credential login or key",
-                _install_data(extension),
-            )
-        return Finding(
-            "error", "kimi-code was not found", f"install it: {_INSTALL}", {"found": False}
-        )
+            message = f"only the VS Code extension was found: {extension.path}"
+            hint = "its kimi-code cannot be examined; `apply` needs --credential login or key"
+            return Finding("warning", message, hint, _install_data(extension))
+        hint = f"install it: {_INSTALL}"
+        return Finding("error", "kimi-code was not found", hint, {"found": False})
     data = _install_data(install)
     if machine.version is None:
-        return Finding(
-            "warning",
-            f"kimi-code of unknown version ({install.origin}): {install.path}",
-            "`apply` then needs --credential login or key, since old versions differ",
-            data,
-        )
+        message = f"kimi-code of unknown version ({install.origin}): {install.path}"
+        hint = "`apply` then needs --credential login or key, since old versions differ"
+        return Finding("warning", message, hint, data)
     message = f"kimi-code {install.version} ({install.origin}): {install.path}"
     if install.on_path is None:
         return Finding("info", f"{message}, not on PATH", data=data)
@@ -52,36 +45,26 @@ def check_client(machine: Machine) -> Finding:
 def check_other_copies(machine: Machine) -> Finding:
     """The `kimi` that a shell starts is the only one, or at least the right one."""
     others = [i for i in machine.installs if i is not machine.install and i.origin != "vscode"]
-    first = min(
-        (i for i in machine.installs if i.on_path is not None),
-        key=lambda install: install.on_path or 0,
-        default=None,
-    )
+    first = next((install for install in machine.installs if install.on_path is not None), None)
     data = {"others": [_install_data(install) for install in others]}
     if first is not None and first.kind == "legacy":
-        return Finding(
-            "warning",
-            f"a shell starts the legacy Python client, not kimi-code: {first.path}",
+        message = f"a shell starts the legacy Python client, not kimi-code: {first.path}"
+        hint = (
             "uninstall it (`uv tool uninstall kimi-cli`, `pipx uninstall kimi-cli`) "
-            "or put kimi-code first on PATH",
-            data,
+            "or put kimi-code first on PATH"
         )
+        return Finding("warning", message, hint, data)
     if first is not None and first.kind == "unrelated":
-        return Finding(
-            "warning",
-            f"a shell starts `{first.origin}` of npm, which is not kimi-code: {first.path}",
-            f"npm uninstall -g {quoted(first.origin)}",
-            data,
-        )
+        message = f"a shell starts `{first.origin}` of npm, which is not kimi-code: {first.path}"
+        return Finding("warning", message, f"npm uninstall -g {quoted(first.origin)}", data)
     if not others:
         return Finding("ok", "no other program called `kimi`", data=data)
     listed = ", ".join(f"{i.path} ({i.version or i.kind})" for i in others)
-    clients = [
-        i for i in others if i.kind == "client" and i.version != _version_of(machine.install)
-    ]
+    used = machine.install.version if machine.install else None
+    clients = [i for i in others if i.kind == "client" and i.version != used]
     status: Status = "warning" if clients else "info"
-    hint = "keep one of them, so that you know which version you run" if clients else None
-    return Finding(status, f"also there: {listed}", hint, data)
+    keep = "keep one of them, so that you know which version you run" if clients else None
+    return Finding(status, f"also there: {listed}", keep, data)
 
 
 def check_running(machine: Machine) -> Finding:
@@ -90,19 +73,12 @@ def check_running(machine: Machine) -> Finding:
     data = {"pids": running.pids}
     if running.pids:
         pids = ", ".join(map(str, running.pids))
-        return Finding(
-            "info",
-            f"kimi-code is running on this home (process {pids})",
-            "quit it before `apply` or `revert`: a running client may undo an edit",
-            data,
-        )
+        message = f"kimi-code is running on this home (process {pids})"
+        hint = "quit it before `apply` or `revert`: a running client may undo an edit"
+        return Finding("info", message, hint, data)
     if not running.checked:
-        return Finding(
-            "skipped",
-            "cannot be told on this system",
-            "quit kimi-code before `apply` or `revert`",
-            data,
-        )
+        hint = "quit kimi-code before `apply` or `revert`"
+        return Finding("skipped", "cannot be told on this system", hint, data)
     return Finding("ok", "kimi-code is not running", data=data)
 
 
@@ -117,19 +93,14 @@ def check_home(machine: Machine) -> Finding:
         return Finding("error", f"{error.message}{told}", error.hint, data)
     data["mode"] = octal(mode)
     if mode is None:
-        return Finding(
-            "error",
-            f"does not exist: {home.path}{told}",
-            "start `kimi` once and sign in; if its data lies elsewhere, pass --home DIR",
-            data,
-        )
+        hint = "start `kimi` once and sign in; if its data lies elsewhere, pass --home DIR"
+        return Finding("error", f"does not exist: {home.path}{told}", hint, data)
     message = f"{home.path}{told}"
     if home.path.is_symlink():
         message += f", a symlink to {home.path.resolve()}"
     if sys.platform != "win32" and mode & 0o022:
-        return Finding(
-            "warning", f"others can write to it: {message}", f"chmod go-w {quoted(home.path)}", data
-        )
+        hint = f"chmod go-w {quoted(home.path)}"
+        return Finding("warning", f"others can write to it: {message}", hint, data)
     return Finding("ok", message, data=data)
 
 
@@ -142,12 +113,8 @@ def check_login(machine: Machine) -> Finding:
         return Finding("warning", "the config has no managed login", "sign in with `kimi login`")
     data = {"slot": login.slot, "present": login.present, "expires_at": utc(login.expires_at)}
     if login.problem:
-        return Finding(
-            "error",
-            f"not signed in, {login.problem}: {login.path}",
-            "sign in again with `kimi login`",
-            data,
-        )
+        message = f"not signed in, {login.problem}: {login.path}"
+        return Finding("error", message, "sign in again with `kimi login`", data)
     if not login.present:
         return Finding("error", f"not signed in (slot {login.slot})", "run `kimi login`", data)
     if login.expires_at is None:
@@ -225,7 +192,3 @@ def _install_data(install: Install) -> dict[str, Any]:
         "origin": install.origin,
         "kind": install.kind,
     }
-
-
-def _version_of(install: Install | None) -> str | None:
-    return install.version if install else None
