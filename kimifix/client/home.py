@@ -76,10 +76,8 @@ def user_home(env: Mapping[str, str]) -> Path:
     Raises ``KimifixError`` where neither that nor the system's list of users tells.
     """
     value = env.get("USERPROFILE" if sys.platform == "win32" else "HOME")
-    if value:
-        return Path(value).absolute()
     try:
-        return Path.home().absolute()
+        return Path(value or Path.home()).absolute()
     except RuntimeError:
         raise KimifixError(
             "the user's home directory is not known", "set HOME, or pass --home DIR"

@@ -301,9 +301,8 @@ def _origin_of(folder: Path) -> str:
 
 def _native(target: Path, env: Mapping[str, str], home: Home, user: Path) -> Program | None:
     """Return the client where this is the single binary of the vendor's install script."""
-    roots = [home.path, user / ".kimi-code"]
-    roots += [Path(env["KIMI_INSTALL_DIR"])] if env.get("KIMI_INSTALL_DIR") else []
-    for folder in (folder for root in roots for folder in (root, root / "bin")):
+    places = "KIMI_INSTALL_DIR KIMI_INSTALL_DIR/bin ~/.kimi-code ~/.kimi-code/bin"
+    for folder in (home.path, home.path / "bin", *_folders(places, env, user)):
         with suppress(OSError, RuntimeError):  # a loop of symlinks
             if folder.resolve() == target.parent:
                 return Program("client", _native_version(env, home, user), "native", target)

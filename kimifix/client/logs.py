@@ -53,6 +53,8 @@ _THROWN = re.compile(r"  (?:[A-Za-z]\w*: )?(?P<message>\S.*)")
 _CODE = re.compile(r"^[a-z_]+\.[a-z_]+: ")
 _STATUS = re.compile(r"([1-5]\d\d) +(?=\S)")
 
+# Reading an event of another shape raises one of these.
+_NO_EVENT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError)
 _Told = tuple[datetime, int | None, str]
 
 
@@ -144,12 +146,10 @@ def _from_log(lines: list[str]) -> Iterator[_Told]:
         else:
             thrown = _THROWN.fullmatch(following.rstrip("\r"))
             text = thrown and thrown["message"]
-        try:
-            time = datetime.fromisoformat(match["time"])
-        except ValueError:
-            continue
         if text:
-            yield time, int(status[1]) if status else None, text
+            with suppress(ValueError):  # no such day
+                time = datetime.fromisoformat(match["time"])
+                yield time, int(status[1]) if status else None, text
 
 
 def _unescaped(match: re.Match[str]) -> str:
@@ -160,21 +160,14 @@ def _from_wire(lines: list[str]) -> Iterator[_Told]:
     for line in lines:
         if '"turn.ended"' not in line:
             continue
-        try:
+        with suppress(*_NO_EVENT, RecursionError):
             event = json.loads(line)
-            if event["type"] != "turn.ended":
-                continue
             error = event["error"]
-            details = error.get("details") or {}
-            status = details.get("statusCode")
+            status = (error.get("details") or {}).get("statusCode")
             time = datetime.fromtimestamp(event["time"] / 1000, UTC)
             text = error["message"]
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError):
-            continue  # no such event, or not of this shape
-        except RecursionError:
-            continue
-        if isinstance(text, str) and text.strip():
-            yield time, status if type(status) is int else None, text
+            if event["type"] == "turn.ended" and isinstance(text, str) and text.strip():
+                yield time, status if type(status) is int else None, text
 
 
 def _cleaned(status: int | None, text: str) -> tuple[int | None, str]:

@@ -160,13 +160,11 @@ def check_recent_errors(machine: Machine) -> Finding:
         return Finding("ok", "none in the client's logs of the last days", None, {"errors": []})
     from kimifix.server import answers  # only a few homes have errors to tell of
 
-    meanings = [
-        (error, answers.classify(error.status or 0, None, error.message))
-        for error in machine.log_errors
-    ]
+    errors = machine.log_errors
+    meanings = [(error, answers.classify(error.status, None, error.message)) for error in errors]
     entries = [
         {
-            "time": error.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "time": utc(error.time.timestamp()),
             "status": error.status,
             "verdict": meaning.verdict,
             "message": error.message,
@@ -180,8 +178,8 @@ def check_recent_errors(machine: Machine) -> Finding:
         for error, meaning in meanings[:3]
     )
     more = f"; and {len(meanings) - 3} more" if len(meanings) > 3 else ""
-    newest = meanings[0][1]
-    return Finding("info", f"{listed}{more}", f"newest: {newest.advice}", {"errors": entries})
+    hint = f"newest: {meanings[0][1].advice}"
+    return Finding("info", f"{listed}{more}", hint, {"errors": entries})
 
 
 def _install_data(install: Install) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -70,8 +71,6 @@ def _answer(probe: Probe, reply: Reply) -> Answer:
         return Answer(probe, status, None, message, "redirect")
     data = _json(reply.body)
     if data is None:
-        data = _first_event(reply.body)
-    if data is None:
         if not reply.whole:
             return Answer(probe, status, None, "the answer broke off", "broken")
         return Answer(probe, status, None, _clean(_described(reply.body)), "foreign")
@@ -87,8 +86,7 @@ def _origin(location: str) -> str:
     """Return where a redirect leads, without path and query, which may hold a secret."""
     try:
         parts = urlsplit(location)
-        if parts.password:
-            register(parts.password)
+        register(parts.password or "")
         host, port = parts.hostname, parts.port
     except ValueError:
         return "an address that is not valid"
@@ -99,18 +97,13 @@ def _origin(location: str) -> str:
 
 
 def _json(body: bytes) -> dict[str, Any] | None:
-    try:
-        data = json.loads(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _first_event(body: bytes) -> dict[str, Any] | None:
-    """Return the first event of a stream, which a gateway may send although none was asked for."""
-    for line in body.splitlines():
-        if line.startswith(b"data:"):
-            return _json(line.removeprefix(b"data:"))
+    """Return the object that the body is, or that begins a stream, which a gateway may send."""
+    events = (line[5:] for line in body.splitlines() if line.startswith(b"data:"))
+    for text in (body, next(events, b"")):
+        with suppress(ValueError, RecursionError):
+            data = json.loads(text.decode("utf-8-sig"))
+            if isinstance(data, dict):
+                return data
     return None
 
 

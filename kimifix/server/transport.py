@@ -41,7 +41,6 @@ _PROXY_VARIABLES = {
     "https": ("https_proxy", "all_proxy", "http_proxy"),
     "http": ("http_proxy", "all_proxy"),
 }
-_SOCKS = ("socks", "socks4", "socks4a", "socks5", "socks5h")
 _TUNNEL_REFUSED = "Tunnel connection failed: "  # as `http.client` begins its OSError
 
 
@@ -102,8 +101,7 @@ def target(url: str) -> Target:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-        if parts.password:
-            register(parts.password)
+        register(parts.password or "")
         if host and not host.isascii():
             host = host.encode("idna").decode("ascii")
     except ValueError:  # UnicodeError included
@@ -303,21 +301,18 @@ def proxy_for(to: Target, env: Mapping[str, str]) -> Proxy | None:
 
     Raises ``TransportError`` for a proxy that kimifix cannot use.
     """
-    exceptions = _variable(env, "no_proxy").lower()
-    if "*" in re.split(r"[,\s]+", exceptions) or _is_excepted(to, exceptions):
+    if _is_excepted(to, _variable(env, "no_proxy").lower()):
         return None
-    socks = None
-    for name in _PROXY_VARIABLES[to.scheme]:
-        value = _variable(env, name)
-        if value.partition(":")[0].lower() in _SOCKS:
-            socks = socks or name
-        elif value:
-            return _parsed_proxy(name, value)
-    if socks is None:
+    values = {name: _variable(env, name) for name in _PROXY_VARIABLES[to.scheme]}
+    given = [name for name, value in values.items() if value]
+    for name in given:
+        if not re.match(r"socks\w*:", values[name], re.IGNORECASE):
+            return _parsed_proxy(name, values[name])
+    if not given:
         return None
     raise TransportError(
         "proxy",
-        f"{socks.upper()} names a SOCKS proxy, through which kimifix cannot ask: "
+        f"{given[0].upper()} names a SOCKS proxy, through which kimifix cannot ask: "
         "set HTTPS_PROXY to an HTTP proxy for this run",
     )
 
@@ -327,21 +322,19 @@ def _variable(env: Mapping[str, str], name: str) -> str:
 
 
 def _parsed_proxy(name: str, value: str) -> Proxy:
-    wrong = TransportError("proxy", f"{name.upper()} is not of the form http://host:port")
-    try:
-        url = urlsplit(value)
-        host, port = url.hostname, url.port
-    except ValueError:
-        raise wrong from None
-    if url.scheme != "http" or not host or not re.fullmatch(r"[\w.:-]+", host, re.ASCII):
-        raise wrong
+    to = None
+    with suppress(TransportError):
+        to = target(value)
+    if to is None or to.scheme != "http":
+        raise TransportError("proxy", f"{name.upper()} is not of the form http://host:port")
+    url = urlsplit(value)
     if url.username is None:
-        return Proxy(host, port or 80)
+        return Proxy(to.host, to.port)
     user, password = unquote(url.username), unquote(url.password or "")
     pair = base64.b64encode(f"{user}:{password}".encode()).decode()
     for secret in (url.password or "", password, pair):
         register(secret)
-    return Proxy(host, port or 80, Secret(f"Basic {pair}"))
+    return Proxy(to.host, to.port, Secret(f"Basic {pair}"))
 
 
 def _is_excepted(to: Target, exceptions: str) -> bool:
@@ -349,10 +342,7 @@ def _is_excepted(to: Target, exceptions: str) -> bool:
         match = re.fullmatch(r"(\[[^\]]+\]|[^:]+):(\d{1,5})", entry)
         name, port = (match[1], int(match[2])) if match else (entry, to.port)
         name = name.removeprefix("*").removeprefix(".").strip("[]")
-        if name and port == to.port and _is_within(to.host, name):
+        within = name and f".{to.host.lower()}".endswith(f".{name}")
+        if entry == "*" or (within and port == to.port):
             return True
     return False
-
-
-def _is_within(host: str, domain: str) -> bool:
-    return host.lower() == domain or host.lower().endswith(f".{domain}")
