@@ -242,7 +242,7 @@ def write_hint(error: OSError) -> str:
         case errno.EROFS:
             return "the file system is read-only; the config is as it was"
         case errno.EACCES if sys.platform == "win32":
-            return "another program may hold the file open: quit it; the config is as it was"
+            return "it may be marked read-only, or open in another program; the config is as it was"
         case errno.EACCES | errno.EPERM:
             return "see who owns the file and its folder; the config is as it was"
         case _:

@@ -35,8 +35,6 @@ from kimifix.errors import ChangedMeanwhileError, KimifixError
 
 BACKUPS_KEPT = 10
 
-_PRIVATE_FOLDER = 0o700
-
 _README = """\
 This folder was made by kimifix, a command-line tool for kimi-code.
 It holds one folder for each kimi-code config.toml that kimifix has changed:
@@ -204,7 +202,9 @@ class Store:
             folder.parent.mkdir(parents=True, exist_ok=True)
         else:
             self._make_folder(folder.parent)
-        folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+        # On Windows it inherits that it is private: with 0o700 Python would give the folder of
+        # an elevated run to the administrators alone.
+        folder.mkdir(mode=0o777 if sys.platform == "win32" else 0o700, exist_ok=True)
         sync_folder(folder.parent)
 
     def _write_readme(self) -> None:
@@ -232,7 +232,7 @@ class Store:
         try:
             yield
         except OSError as error:
-            place = error.filename or snapshot.real
+            place = error.filename2 or error.filename or snapshot.real  # a rename: its target
             raise KimifixError(
                 f"could not write: {error.strerror or error}: `{place}`", write_hint(error)
             ) from error

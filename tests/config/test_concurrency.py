@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import signal
+import subprocess
 import sys
-import time
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from support.faults import fault_at
 from support.forked import Forked, Gate
+from support.platforms import lacking_in_wine, posix, symlinks
 from support.rounds import rounds
 from support.trial import OLD, Trial, applied, switched
 from support.verbs import Agreeing, apply, revert
@@ -25,7 +26,6 @@ from kimifix.config import files, storage
 from kimifix.errors import ChangedMeanwhileError, KimifixError
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="fork and flock"),
     pytest.mark.slow,
     pytest.mark.usefixtures("no_power_cut"),
 ]
@@ -56,6 +56,7 @@ def _outcome(verb: Callable[[Path], Any], home: Path) -> str:
     return status
 
 
+@posix("no process is forked")
 @pytest.mark.parametrize(
     ("verbs", "prepared", "allowed", "ends_old"),
     [
@@ -96,54 +97,61 @@ def test_runs_at_the_same_time_end_as_runs_one_after_the_other(
 # The lock
 
 
-def _hold(trial: Trial, ready: int, seconds: float) -> None:
-    """Hold the lock of a config as a kimifix at work does."""
+_HOLDER = """
+import sys
+from pathlib import Path
+
+from kimifix.config.files import locked
+
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def _held_by_another(trial: Trial) -> Iterator[subprocess.Popen[bytes]]:
+    """Have another kimifix hold the lock of a config until its stdin is closed."""
     trial.store.folder.mkdir(parents=True)
-    handle = os.open(trial.store.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    os.write(handle, str(os.getpid()).encode())
-    os.close(ready)
-    time.sleep(seconds)
+    command = [sys.executable, "-c", _HOLDER, str(trial.store.folder / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == b"held"
+        yield holder
 
 
-def _holder(trial: Trial, seconds: float) -> Forked[None]:
-    reading, writing = os.pipe()
-    holder = Forked(partial(_hold, trial, writing, seconds))
-    os.close(writing)
-    os.read(reading, 1)
-    os.close(reading)
-    return holder
-
-
+@lacking_in_wine("the error number that says a file is locked")
 def test_a_run_waits_for_another_one_to_end(tmp_path: Path) -> None:
     """And then goes on."""
     trial = Trial(tmp_path)
-    holder = _holder(trial, 0.3)
-    assert apply(trial.home, credential="key").status == "applied"
-    holder.result()
+    with _held_by_another(trial) as holder:
+        assert holder.stdin is not None
+        threading.Timer(0.3, holder.stdin.close).start()
+        assert apply(trial.home, credential="key").status == "applied"
     trial.carries_on()
 
 
+@lacking_in_wine("the error number that says a file is locked")
 def test_the_wait_is_bounded_and_the_error_names_who_holds_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process number, to look it up; the config is as it was; a kill frees the lock."""
     monkeypatch.setattr(files, "LOCK_PATIENCE_SECONDS", 0.2)
     trial = Trial(tmp_path)
-    holder = _holder(trial, 3600)
-    for _ in range(2):
-        with pytest.raises(KimifixError) as caught:
-            applied(trial.home)
-        message = f"another kimifix is at work on this config: process {holder.pid}"
-        assert caught.value.message == message
-        assert caught.value.hint == "wait until it is done, or end it, then run kimifix again"
-    assert trial.content == OLD
-    os.kill(holder.pid, signal.SIGKILL)
-    with pytest.raises(AssertionError):
-        holder.result()
+    with _held_by_another(trial) as holder:
+        for _ in range(2):
+            with pytest.raises(KimifixError) as caught:
+                applied(trial.home)
+            message = f"another kimifix is at work on this config: process {holder.pid}"
+            assert caught.value.message == message
+            assert caught.value.hint == "wait until it is done, or end it, then run kimifix again"
+        assert trial.content == OLD
+        holder.kill()
     trial.carries_on()
 
 
+@lacking_in_wine("the error number that says a file is locked")
 def test_a_holder_without_number_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,10 +160,9 @@ def test_a_holder_without_number_is_unknown(
     for content in (b"", b"\xff"):
         trial = Trial(tmp_path)
         trial.store.folder.mkdir(parents=True)
-        with (trial.store.folder / "lock").open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            lock.write(content)
-            lock.flush()
+        lock = trial.store.folder / "lock"
+        with files.locked(lock):
+            lock.write_bytes(content)
             with pytest.raises(KimifixError, match="at work on this config: process unknown"):
                 applied(trial.home)
 
@@ -201,6 +208,7 @@ def test_an_edit_that_changes_what_was_agreed_to_is_shown(tmp_path: Path) -> Non
     assert trial.content == OLD + MORE
 
 
+@posix("an open file is not replaced")
 @pytest.mark.parametrize("verb", ["apply", "revert"])
 def test_an_edit_at_any_call_of_the_write_survives(tmp_path: Path, verb: str) -> None:
     """But for the instant from opening the config for the last look to the rename that follows."""
@@ -286,7 +294,17 @@ def _not_ours(config: Path) -> None:
     config.write_bytes(OLD + b"[providers.kimifix]\ntype = 'x'\n")
 
 
-@pytest.mark.parametrize("becomes", [_folder, _fifo, _dangling, _loop, _broken, _not_ours])
+@pytest.mark.parametrize(
+    "becomes",
+    [
+        _folder,
+        pytest.param(_fifo, marks=posix("there are no such FIFOs")),
+        pytest.param(_dangling, marks=symlinks),
+        pytest.param(_loop, marks=symlinks),
+        _broken,
+        _not_ours,
+    ],
+)
 def test_a_config_that_became_something_else_is_left_alone(
     tmp_path: Path, becomes: Callable[[Path], None]
 ) -> None:
@@ -305,6 +323,7 @@ def test_a_config_that_became_something_else_is_left_alone(
     assert trial.strays == []
 
 
+@symlinks
 def test_a_config_that_became_a_symlink_is_written_where_it_leads(tmp_path: Path) -> None:
     """As into dotfiles that the user just set up; the link stays."""
     trial = Trial(tmp_path)

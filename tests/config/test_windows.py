@@ -149,10 +149,29 @@ def test_config_that_stays_open(
     held_open(monkeypatch, config, times=1000)
     with pytest.raises(KimifixError) as caught:
         commit(store, config)
+    assert caught.value.message == f"could not write: Access is denied: `{config}`"
     assert "config is as it was" in (caught.value.hint or "")
     assert config.read_bytes() == OLD
     assert list(config.parent.iterdir()) == [config]
     assert PATIENCE_SECONDS < sum(pauses) < 5 * PATIENCE_SECONDS
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="elsewhere the folder decides")
+def test_config_that_is_marked_read_only(config: Path, store: Store) -> None:
+    """It stays as it is, and the hint names the mark."""
+    config.chmod(0o444)
+    with pytest.raises(KimifixError) as caught:
+        commit(store, config)
+    assert "read-only" in (caught.value.hint or "")
+    assert config.read_bytes() == OLD
+    config.chmod(0o644)
+
+
+def test_folders_of_the_state_are_like_any_other(config: Path, store: Store) -> None:
+    """A mode would give those of an elevated run to the administrators alone."""
+    commit(store, config)
+    for folder in (store.root, store.folder, store.backups):
+        assert folder.stat().st_mode == config.parent.stat().st_mode
 
 
 def test_nobodys_edit_is_lost_while_waiting(

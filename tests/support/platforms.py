@@ -1,0 +1,42 @@
+"""Where some tests cannot hold, and the reason that they are skipped for."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+def _is_wine() -> bool:
+    if sys.platform != "win32":
+        return False
+    import ctypes
+
+    return hasattr(ctypes.windll.ntdll, "wine_get_version")
+
+
+def _makes_symlinks() -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, "link")
+        try:
+            link.symlink_to("target")
+        except OSError:
+            return False
+        return link.is_symlink()
+
+
+def posix(reason: str) -> pytest.MarkDecorator:
+    """Mark what cannot hold on Windows, for a ``reason`` that says what is not so there."""
+    return pytest.mark.skipif(sys.platform == "win32", reason=f"on Windows {reason}")
+
+
+def lacking_in_wine(what: str) -> pytest.MarkDecorator:
+    """Mark what holds on Windows, but not under Wine 8, which has no ``what``."""
+    return pytest.mark.skipif(_is_wine(), reason=f"Wine 8 has no {what}")
+
+
+symlinks = pytest.mark.skipif(
+    not _makes_symlinks(), reason="here (Windows without privilege, Wine) are no symlinks"
+)
