@@ -31,19 +31,13 @@ _NODE = "v24.21.0"
 # From here on the credential stands before the identity on the Anthropic-style surface.
 _CREDENTIAL_FIRST = Version((0, 42, 0))
 
-# What Node calls an architecture where the system calls it otherwise.
-_ARCHITECTURES = """
+# What Node calls an architecture, and the vendor's library a system, as pairs.
+_OTHER_NAMES = """
 x86_64=x64 amd64=x64 aarch64=arm64 armv6l=arm armv7l=arm i386=ia32 i686=ia32 x86=ia32
 ppc64le=ppc64 loongarch64=loong64
+darwin=MacOS win32=Windows linux=Linux freebsd=FreeBSD openbsd=OpenBSD
 """
-_NODE_ARCHITECTURES = dict(pair.split("=") for pair in _ARCHITECTURES.split())
-_LIBRARY_SYSTEMS = {
-    "darwin": "MacOS",
-    "win32": "Windows",
-    "linux": "Linux",
-    "freebsd": "FreeBSD",
-    "openbsd": "OpenBSD",
-}
+_NAMES = dict(pair.split("=") for pair in _OTHER_NAMES.split())
 _LONGEST_FILE = 4096  # bytes
 
 
@@ -80,7 +74,7 @@ def this_machine() -> Machine:
         kind="Windows_NT" if sys.platform == "win32" else system.system(),
         release=system.version() if sys.platform == "win32" else system.release(),
         platform=sys.platform,
-        architecture=_NODE_ARCHITECTURES.get(machine, machine),
+        architecture=_NAMES.get(machine, machine),
         macos=system.mac_ver()[0] or None,
     )
 
@@ -165,7 +159,7 @@ def _library(
         **(timeout or {}),
         "X-Stainless-Lang": "js",
         "X-Stainless-Package-Version": version,
-        "X-Stainless-OS": _LIBRARY_SYSTEMS.get(machine.platform, f"Other:{machine.platform}"),
+        "X-Stainless-OS": _NAMES.get(machine.platform, f"Other:{machine.platform}"),
         "X-Stainless-Arch": architecture,
         "X-Stainless-Runtime": "node",
         "X-Stainless-Runtime-Version": machine.node,

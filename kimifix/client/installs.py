@@ -149,17 +149,14 @@ def find(env: Mapping[str, str], home: Home) -> list[Install]:
         with suppress(OSError, RuntimeError):  # unreadable, or a loop of symlinks
             target = path.resolve()
             # On Windows the ending decides whether a shell would start it or look further.
-            if target.is_file() and (_windows() or os.access(target, os.X_OK)):
+            if target.is_file() and (sys.platform == "win32" or os.access(target, os.X_OK)):
                 kind, version, origin, body = identify(path, target, env, home, user)
                 found.setdefault(body, Install(path, target, kind, version, origin, position))
     return [*found.values(), *_extensions(user)]
 
 
 def client_in_use(installs: Iterable[Install]) -> Install | None:
-    """Return the kimi-code that a shell starts, else the first one, None where there is none.
-
-    ``installs`` come in the order of ``find``.
-    """
+    """Return the first kimi-code, the one that a shell starts in the order of ``find``."""
     return next((install for install in installs if install.kind == "client"), None)
 
 
@@ -181,16 +178,12 @@ def identify(path: Path, target: Path, env: Mapping[str, str], home: Home, user:
 # --- where to look -----------------------------------------------------------------------
 
 
-def _windows() -> bool:
-    return sys.platform == "win32"
-
-
 def _candidates(
     env: Mapping[str, str], home: Home, user: Path
 ) -> Iterator[tuple[int | None, Path]]:
     """Yield every place to look at, with the number of its folder in PATH."""
     text = env.get("PATH", "")
-    if _windows():
+    if sys.platform == "win32":
         endings = (env.get("PATHEXT") or ".com;.exe;.bat;.cmd").lower().split(";")
         names = [f"kimi{ending.strip()}" for ending in dict.fromkeys(endings) if ending]
         parts = [part for quoted in text.split(";") if (part := quoted.strip('"'))]

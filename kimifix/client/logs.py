@@ -93,9 +93,10 @@ def recent_errors(home: Path, *, now: float, days: int = 7, most: int = 10) -> l
     found: dict[tuple[int | None, str], list[datetime]] = {}
     for path in _files(home, since):
         read = _from_wire if path.suffix == ".jsonl" else _from_log
-        for time, status, text in read(_tail(path)):
-            if time.timestamp() >= since:
-                found.setdefault(_cleaned(status, text), []).append(time)
+        with suppress(OSError):  # it is not for us to read
+            for time, status, text in read(_tail(path)):
+                if time.timestamp() >= since:
+                    found.setdefault(_cleaned(status, text), []).append(time)
     errors = [LogError(*told, _incidents(sorted(times))) for told, times in found.items()]
     return sorted(errors, key=lambda error: error.time, reverse=True)[:most]
 
@@ -126,10 +127,7 @@ def _entries(home: Path) -> Iterator[Path]:
 
 def _tail(path: Path) -> list[str]:
     """Return the lines at the end of the file, whole ones only."""
-    try:
-        content = read_end(path, _TAIL_BYTES + 1)
-    except OSError:
-        return []
+    content = read_end(path, _TAIL_BYTES + 1)
     lines = content.decode("utf-8", errors="replace").split("\n")
     return lines[1:] if len(content) > _TAIL_BYTES else lines
 

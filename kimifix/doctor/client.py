@@ -183,10 +183,5 @@ def check_recent_errors(machine: Machine) -> Finding:
 
 
 def _install_data(install: Install) -> dict[str, Any]:
-    return {
-        "found": True,
-        "path": install.path,
-        "version": install.version,
-        "origin": install.origin,
-        "kind": install.kind,
-    }
+    named = ("path", "version", "origin", "kind")
+    return {"found": True, **{name: getattr(install, name) for name in named}}

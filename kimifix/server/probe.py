@@ -114,11 +114,7 @@ def _error(data: Mapping[str, Any]) -> tuple[str | None, str | None]:
     message = inner.get("message") or inner.get("detail")
     if isinstance(error, str):
         message = message or error
-    kind = inner.get("type")
-    return (
-        _clean(kind, _LONGEST_TYPE) if isinstance(kind, str) else None,
-        _clean(message) if isinstance(message, str) else None,
-    )
+    return _clean(inner.get("type"), _LONGEST_TYPE), _clean(message)
 
 
 def _is_completion(surface: Surface, data: Mapping[str, Any]) -> bool:
@@ -135,20 +131,21 @@ def _described(body: bytes) -> str:
         return "an empty answer"
     text = body.decode("utf-8", "replace")
     if re.search(r"<(?:!doctype|html|head|title|body)\b", text, re.IGNORECASE):
-        title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
-        named = title[1].strip() if title else ""
-        return f"an HTML page: {named}" if named else "an HTML page"
+        title = re.search(r"<title[^>]*>\s*([^<\s][^<]*)", text, re.IGNORECASE)
+        return f"an HTML page: {title[1]}" if title else "an HTML page"
     if "\ufffd" in text or "\0" in text:
         return f"{len(body)} bytes that are no text"
     return f"not a JSON object: {text.strip()}"
 
 
-def _clean(text: str, longest: int = _LONGEST_MESSAGE) -> str | None:
-    """Return ``text`` fit for a terminal and a report: one line, no secret, cut; None if empty.
+def _clean(text: object, longest: int = _LONGEST_MESSAGE) -> str | None:
+    """Return a text fit for a terminal and a report: one line, no secret, cut; None if empty.
 
     Characters that control a terminal or the direction of writing go first, for they could
     hide a secret from the redaction; the cut comes last, for it could leave half of one.
     """
+    if not isinstance(text, str):
+        return None
     text = " ".join(text.split())
     text = "".join(c for c in text if not unicodedata.category(c).startswith("C"))
     text = redact(text)

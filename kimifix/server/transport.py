@@ -36,11 +36,6 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# A lower-case name wins over its upper-case twin, and `HTTP_PROXY` serves https as well.
-_PROXY_VARIABLES = {
-    "https": ("https_proxy", "all_proxy", "http_proxy"),
-    "http": ("http_proxy", "all_proxy"),
-}
 _TUNNEL_REFUSED = "Tunnel connection failed: "  # as `http.client` begins its OSError
 
 
@@ -303,21 +298,23 @@ def proxy_for(to: Target, env: Mapping[str, str]) -> Proxy | None:
     """
     if _is_excepted(to, _variable(env, "no_proxy").lower()):
         return None
-    values = {name: _variable(env, name) for name in _PROXY_VARIABLES[to.scheme]}
-    given = [name for name, value in values.items() if value]
-    for name in given:
-        if not re.match(r"socks\w*:", values[name], re.IGNORECASE):
-            return _parsed_proxy(name, values[name])
+    # The variable of http serves https as well.
+    names = (f"{to.scheme}_proxy", "all_proxy", "http_proxy")
+    given = {name: value for name in names if (value := _variable(env, name))}
+    for name, value in given.items():
+        if not re.match(r"socks\w*:", value, re.IGNORECASE):
+            return _parsed_proxy(name, value)
     if not given:
         return None
     raise TransportError(
         "proxy",
-        f"{given[0].upper()} names a SOCKS proxy, through which kimifix cannot ask: "
+        f"{next(iter(given)).upper()} names a SOCKS proxy, through which kimifix cannot ask: "
         "set HTTPS_PROXY to an HTTP proxy for this run",
     )
 
 
 def _variable(env: Mapping[str, str], name: str) -> str:
+    """Return the value of a variable, whose name counts in lower case first."""
     return env.get(name, "").strip() or env.get(name.upper(), "").strip()
 
 
