@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from kimifix.client.home import Home
 from kimifix.config.document import OWN, Document
 from kimifix.config.sample import SAMPLE
-from kimifix.consent import Dialogue, carry_out
+from kimifix.consent import Dialogue, Draft, carry_out
 from kimifix.credentials import AskKey
 from kimifix.draft import Proposal, Request, draft
 from kimifix.errors import KimifixError
@@ -71,10 +71,12 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
         machine,
         "apply",
         dry_run=request.dry_run,
+        try_out=partial(_verify, request, machine, dialogue),
     )
     proposal = done.draft.proposal
     match done.status:
         case "empty":
+            _verify(request, machine, dialogue, done.draft)
             return outcome("unchanged", proposal=proposal)
         case "written":
             outcome = partial(outcome, proposal=proposal, backup=done.draft.backup_path)
@@ -133,17 +135,37 @@ def _judge(
     return judgement
 
 
+def _verify(
+    request: Request, machine: Machine, dialogue: Dialogue[Proposal], draft: Draft[Proposal]
+) -> None:
+    """Have the client answer with what the draft holds; raises ``KimifixError`` if it does not."""
+    if not request.verify:
+        return
+    from kimifix.verify import verify
+
+    done = verify(machine, draft.document, _alias(draft.document), dialogue.progress)
+    if not done.answered:
+        what = f"kimi-code gets no answer with this change, nothing written: {done.sentence}"
+        raise KimifixError(what, done.advice)
+    dialogue.progress("kimi-code got an answer")
+
+
+def _alias(document: Document) -> str:
+    """Return the default model where it is ours, else the first that is."""
+    aliases = list(document.aliases_of(OWN))
+    default = str(document.data.get("default_model"))
+    return default if default in aliases else aliases[0]
+
+
 def _what_next(document: Document, watched: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the commands to type next, and what else should be known."""
-    aliases = list(document.aliases_of(OWN))
-    default = document.data.get("default_model")
-    alias = quoted(default if default in aliases else aliases[0])
+    alias = quoted(_alias(document))
     steps = ("kimifix doctor",) if watched else ()
     notes = (
         f"a resumed session keeps its old model unless told: `kimi -S <id> -m {alias}`",
         "`/usage` shows no plan block meanwhile; web search and fetch go by headers of their own",
         "`kimifix revert` takes it all back",
     )
-    if default not in aliases:
+    if document.data.get("default_model") not in document.aliases_of(OWN):
         return (*steps, f"kimi -m {alias}"), notes
     return steps, ("quit kimi-code and start it again: a running session keeps its model", *notes)

@@ -91,6 +91,7 @@ def _check_platform(_: click.Context, __: click.Parameter, value: str) -> str:
     help="What the header route sends as X-Msh-Platform.",
 )
 @click.option("--no-default", is_flag=True, help="Leave `default_model` and its kind alone.")
+@click.option("--verify", is_flag=True, help="Let kimi-code answer one prompt before writing.")
 @click.option("--dry-run", is_flag=True, help="Show the change and stop.")
 @click.option("--sandbox", is_flag=True, help="Do it all on a copy in a new folder.")
 @click.option("-y", "--yes", is_flag=True, help="Write without asking.")
@@ -104,6 +105,7 @@ def apply_command(
     key_variable: str | None,
     platform: str,
     no_default: bool,
+    verify: bool,
     dry_run: bool,
     sandbox: bool,
     yes: bool,
@@ -111,6 +113,8 @@ def apply_command(
     """Write a provider of our own, its models and the default model into the config."""
     if key_stdin and credential == "login":
         raise click.UsageError("--key-stdin does not go with --credential login")
+    if verify and sandbox:
+        raise click.UsageError("--verify does not go with --sandbox")
     if key_variable is not None and (key_stdin or credential == "login"):
         raise click.UsageError("--key-env goes with neither --key-stdin nor --credential login")
 
@@ -130,6 +134,7 @@ def apply_command(
             move_default=not no_default,
             dry_run=dry_run,
             sandbox=sandbox,
+            verify=verify,
         )
         dialogue = TerminalDialogue(printer, show_apply, "Write this change?", yes=yes)
         outcome = apply(request, env, dialogue)

@@ -120,8 +120,12 @@ def carry_out(
     verb: str,
     *,
     dry_run: bool = False,
+    try_out: Callable[[Draft[Proposal]], object] = lambda _: None,
 ) -> Done[Proposal]:
     """Propose what ``draft_now`` makes of the config as it is, ask, write it, look again.
+
+    ``try_out`` comes before writing, and before the end of a dry run; it raises where the
+    change is not good.
 
     Where somebody else wrote meanwhile it starts over, and asks again if the change is
     another. Raises ``ChangedMeanwhileError`` where that does not end, and ``KimifixError``
@@ -136,10 +140,11 @@ def carry_out(
             return Done("empty", draft)
         if agreed is None or agreed.wording != draft.proposal.wording:
             dialogue.propose(draft.proposal)
+            if not dry_run and not machine.is_sandbox and not dialogue.confirm():
+                return Done("declined", draft)
+            try_out(draft)
             if dry_run:
                 return Done("dry-run", draft)
-            if not machine.is_sandbox and not dialogue.confirm():
-                return Done("declined", draft)
             agreed = draft.proposal
         try:
             draft.commit()

@@ -47,6 +47,7 @@ class Request:
     move_default: bool = True
     dry_run: bool = False
     sandbox: bool = False
+    verify: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,8 @@ def _plan(request: Request, machine: Machine, before: Document, credential: Cred
 
 def _warnings(request: Request, base: Document, plan: Plan, mode_before: int | None) -> list[str]:
     found = []
+    if request.verify:
+        found.append("--verify lets kimi-code answer one short prompt, which your plan counts")
     if plan.route == "anthropic" and plan.credential.name == "login":
         found.append(
             "whether the server takes a login on the Anthropic-compatible surface is not known: "

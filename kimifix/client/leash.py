@@ -46,7 +46,8 @@ class Leash:
         command: list[str],
         env: Mapping[str, str],
         cwd: Path,
-        output: IO[bytes],
+        stdout: IO[bytes],
+        stderr: IO[bytes],
         *,
         seconds: float,
         enough: Callable[[], bool] = lambda: False,
@@ -54,15 +55,14 @@ class Leash:
         """Run a program until ``enough`` says so; return its exit code, None if it was ended.
 
         It is also ended behind ``seconds``, and when a signal asks this process to end. Its
-        children end with it; on Linux those, too, that have left its group. ``output`` gets
-        its stdout and stderr.
+        children end with it; on Linux those, too, that have left its group.
 
         Raises ``OSError`` where it cannot be started, ``ValueError`` where Windows' shell
         would read the command otherwise.
         """
         if self._signals:
             return None
-        process = _start(command, env, cwd, output)
+        process = _start(command, env, cwd, stdout, stderr)
         deadline = time.monotonic() + seconds
         try:
             while not (enough() or self._signals) and time.monotonic() < deadline:
@@ -154,7 +154,11 @@ def _sweep() -> None:
 
 
 def _start(
-    command: list[str], env: Mapping[str, str], cwd: Path, output: IO[bytes]
+    command: list[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    stdout: IO[bytes],
+    stderr: IO[bytes],
 ) -> subprocess.Popen[bytes]:
     """Start a program as the leader of a group of its own."""
     own_group: dict[str, Any] = {"start_new_session": True}
@@ -164,8 +168,8 @@ def _start(
     return subprocess.Popen(
         _for_windows(command) if command[0].lower().endswith((".cmd", ".bat")) else command,
         stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
+        stdout=stdout,
+        stderr=stderr,
         cwd=cwd,
         env=dict(env),
         **own_group,

@@ -18,18 +18,23 @@ _SAYS_NOTHING = re.compile(r"kimi version |See log: |To resume this session")
 
 @dataclass(frozen=True)
 class Overlay:
-    """Where one run of the client lives: its user, home, project and temporary files."""
+    """Where one run of the client lives: its user, home, project and temporary files.
+
+    ``answer`` and ``output`` get its stdout and stderr.
+    """
 
     user: Path
     home: Path
     project: Path
     temporary: Path
+    answer: Path
     output: Path
 
     @classmethod
     def make(cls, folder: Path, config: str) -> Overlay:
         """Make ``folder`` and what is in it, all for this user alone; raises ``OSError``."""
-        made = cls(folder, *(folder / name for name in ("home", "project", "tmp", "output")))
+        names = ("home", "project", "tmp", "answer", "output")
+        made = cls(folder, *(folder / name for name in names))
         for new in (folder, made.home, made.project, made.temporary):
             new.mkdir(mode=0o700)
         # The client looks for instructions and settings of a project upwards, up to this.
@@ -42,13 +47,16 @@ class Overlay:
         leash: Leash,
         program: Path,
         prompt: str,
-        alias: str,
+        alias: str | None,
         env: Mapping[str, str],
         *,
         seconds: float,
         enough: Callable[[], bool] = lambda: False,
     ) -> int | None:
-        """Ask ``program`` for the answer to ``prompt`` here; otherwise like ``Leash.run``."""
+        """Ask ``program`` for the answer to ``prompt`` here; otherwise like ``Leash.run``.
+
+        ``alias`` is None for the default model.
+        """
         folders = env.get("PATH", "").split(os.pathsep)
         if str(program.parent) not in folders:  # its Node lies beside it, as nvm does
             folders = [str(program.parent), *filter(None, folders)]
@@ -61,14 +69,20 @@ class Overlay:
             "KIMI_DISABLE_TELEMETRY": "1",
             "TERM": "dumb",
         }
-        command = [str(program), "-p", prompt, "-m", alias]
-        with self.output.open("wb") as output:
+        command = [str(program), "-p", prompt, *(() if alias is None else ("-m", alias))]
+        with self.answer.open("wb") as answer, self.output.open("wb") as output:
             return leash.run(
-                command, variables, self.project, output, seconds=seconds, enough=enough
+                command, variables, self.project, answer, output, seconds=seconds, enough=enough
             )
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether there is a word on stdout."""
+        text = read_end(self.answer, _OUTPUT_BYTES).decode("utf-8", errors="replace")
+        return any(map(str.isalnum, text))
+
     def last_words(self) -> str:
-        """Return the line of the output that says most: the last error, else the last line."""
+        """Return the line that says most: the last error on stderr, else the last line."""
         text = read_end(self.output, _OUTPUT_BYTES).decode("utf-8", errors="replace")
         printable = "".join(char if char.isprintable() or char == "\n" else " " for char in text)
         lines = [line.strip() for line in printable.split("\n")]

@@ -1,8 +1,9 @@
-"""A copy of the config that may be given to a client whose requests are recorded.
+"""Copies of the config for a run of the client that starts nothing else.
 
-It sends the same identity to another place: every address in it leads to the recorder,
-no secret is in it, and nothing in it starts a process. What cannot change the identity
-is not copied at all, so that a setting unknown to us can neither run nor leak.
+``decoy`` is for one whose requests are recorded: it sends the same identity to another
+place. Every address in it leads to the recorder, and no secret is in it. ``essence`` is
+for one that asks the real servers. What cannot change the identity is not copied at all,
+so that a setting unknown to us can neither run nor leak.
 """
 
 from __future__ import annotations
@@ -65,28 +66,47 @@ def decoy(document: Document, base_url: str) -> str:
         for name in served
         for alias, entry in document.served_by(name).items()
     }
+    settings = {name: _clean(data[name], (name,), base_url) for name in _COPIED if name in data}
+    default = data.get("default_model")
+    if isinstance(default, str) and default in aliases:
+        settings["default_model"] = default
+    return _source(settings, served, aliases)
+
+
+def essence(document: Document, more: Mapping[str, Any]) -> str:
+    """Return the TOML text of a copy of ``document`` with ``more`` settings.
+
+    It asks the same models of the same servers with the same secrets, and does nothing else.
+    """
+    data = document.data
+    settings = {name: data[name] for name in (*_COPIED, "default_model") if name in data}
+    return _source({**settings, **more}, document.providers, document.models)
+
+
+def _source(
+    settings: Mapping[str, Any], providers: Mapping[str, Any], models: Mapping[str, Any]
+) -> str:
+    """Return a config as TOML text, without what starts a process."""
     # An empty text has no line that could be in the way: everything lands where it belongs.
     edit = Edit("")
     # Source: all versions read `telemetry`; print mode of 0.38.0 obeys nothing else.
     edit.set(("telemetry",), False)
-    default = data.get("default_model")
-    if isinstance(default, str) and default in aliases:
-        edit.set(("default_model",), default)
-    for name in _COPIED:
-        if name in data:
-            _add(edit, (name,), _clean(data[name], (name,), base_url))
-    for name, entry in served.items():
-        _add(edit, ("providers", name), entry)
-    for alias, entry in aliases.items():
-        _add(edit, ("models", alias), entry)
+    values: dict[KeyPath, Any] = {(name,): value for name, value in settings.items()}
+    values |= {("providers", name): entry for name, entry in providers.items()}
+    values |= {("models", alias): entry for alias, entry in models.items()}
+    for path, value in values.items():
+        harmless = _harmless(value)
+        if isinstance(harmless, Mapping):
+            edit.add_table(path, harmless)
+        else:
+            edit.set_source(path, source_of(harmless))
     return edit.result()
 
 
-def _add(edit: Edit, path: KeyPath, value: object) -> None:
+def _harmless(value: Any) -> Any:
     if isinstance(value, Mapping):
-        edit.add_table(path, value)
-    else:
-        edit.set_source(path, source_of(value))
+        return {k: _harmless(v) for k, v in value.items() if not _STARTS_PROCESS.search(k)}
+    return [_harmless(item) for item in value] if isinstance(value, list) else value
 
 
 def _provider(name: str, entry: Mapping[str, Any], base_url: str) -> dict[str, Any]:
@@ -106,13 +126,9 @@ def _entry(entry: Mapping[str, Any], path: KeyPath, base_url: str) -> dict[str, 
 
 
 def _clean(value: object, path: KeyPath, base_url: str) -> Any:
-    """Return a copy of ``value`` that holds no secret, no address but ours, and no command."""
+    """Return a copy of ``value`` that holds no secret and no address but ours."""
     if isinstance(value, Mapping):
-        return {
-            key: _clean(item, (*path, key), base_url)
-            for key, item in value.items()
-            if not _STARTS_PROCESS.search(key)
-        }
+        return {key: _clean(item, (*path, key), base_url) for key, item in value.items()}
     if isinstance(value, list):
         return [_clean(item, path, base_url) for item in value]
     if isinstance(value, str) and value:

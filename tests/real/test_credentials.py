@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 import time
 
@@ -11,12 +10,6 @@ from support.kimi_server import KEY
 from support.machine import OWN_MODEL, VERSIONS, Machine, Turn, before, cells, since
 
 ROUTES = pytest.mark.parametrize("route", ["header", "anthropic"])
-
-
-def expire(machine: Machine) -> None:
-    """Let the access token have ended an hour ago."""
-    login = machine.login | {"expires_at": int(time.time()) - 3600}
-    machine.token_file.write_text(json.dumps(login))
 
 
 def assert_refreshed(machine: Machine, turn: Turn, old: dict[str, object]) -> None:
@@ -36,7 +29,7 @@ def assert_refreshed(machine: Machine, turn: Turn, old: dict[str, object]) -> No
 def test_expired_login_is_refreshed(machine: Machine, route: str) -> None:
     """The client renews an expired login for our provider as it does for its own."""
     old = machine.login
-    expire(machine)
+    machine.expire_login()
     assert machine.kimifix("apply", "--yes", "--route", route, "--credential", "login").code == 0
     turn = machine.ask()
     assert_refreshed(machine, turn, old)
@@ -61,7 +54,7 @@ def test_refused_login_is_refreshed(machine: Machine, route: str) -> None:
 @pytest.mark.parametrize("version", since("0.20.2")[-1:])
 def test_refreshed_login_serves_both_providers(machine: Machine) -> None:
     """After a renewal through our provider and `revert` the managed one is still signed in."""
-    expire(machine)
+    machine.expire_login()
     machine.kimifix("apply", "--yes")
     assert machine.ask().answered
     machine.kimifix("revert", "--yes")

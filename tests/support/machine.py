@@ -151,6 +151,11 @@ class Machine:
         assert isinstance(data, dict)
         return data
 
+    def expire_login(self) -> None:
+        """Let the access token have ended an hour ago."""
+        login = self.login | {"expires_at": int(time.time()) - 3600}
+        self.token_file.write_text(json.dumps(login))
+
     def take_over(self, template: Path) -> None:
         """Start with the home that a login has left in ``template``, and settings of the user."""
         shutil.copytree(template, self.home, dirs_exist_ok=True)

@@ -1,0 +1,115 @@
+"""Trying a config out: the user's own client answers one short prompt with it.
+
+It runs in the user's environment, but in a home of its own. There it finds the models and
+providers of the config and nothing of it that starts a process or a tool; the folders of
+the real login by links, so that a token is renewed where it belongs; and the number of the
+device, so that the server sees the same one. All that it leaves is removed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kimifix.client.leash import leash
+from kimifix.client.overlay import Overlay, write_private
+from kimifix.config import decoy
+from kimifix.config.document import Document
+from kimifix.errors import KimifixError
+from kimifix.machine import Machine
+from kimifix.reader import read_text
+from kimifix.server.answers import Meaning, classify
+
+SECONDS = 90.0
+_PROMPT = "Reply with one word: pong"
+
+# Without it 2.1.0 asks ten times in 150 s. Known from 0.33.0 on; what this makes of a 429,
+# measured: one request in 0.38.0 and 2.1.0, three in 0.25.0 to 0.33.0.
+_ONE_ATTEMPT = {"loop_control": {"max_attempts_per_step": 1}}
+
+# The client replaces the files in these (measured): the folders have to be the real ones.
+_LINKED = ("credentials", "oauth")
+_DEVICE = "device_id"
+_LONGEST_DEVICE = 200
+
+_REFUSAL = re.compile(r": ([1-5]\d\d) (\S.*)")
+_NEEDS_LOGIN = re.compile(r"login|OAuth", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What came of it: ``error`` is None where the client got an answer, else its last words.
+
+    ``meaning`` is what an answer of the server in them means, None where there is none.
+    """
+
+    error: str | None = None
+    meaning: Meaning | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the client got an answer."""
+        return self.error is None
+
+    @property
+    def sentence(self) -> str:
+        """The error and its meaning in one line."""
+        return f"{self.meaning.meaning}: {self.error}" if self.meaning else str(self.error)
+
+    @property
+    def advice(self) -> str:
+        """What to do about the error."""
+        if self.meaning is not None:
+            return self.meaning.advice
+        if _NEEDS_LOGIN.search(str(self.error)):
+            return "sign in with `kimi login`, then try again"
+        return "start `kimi` and see whether it says more"
+
+
+def verify(
+    machine: Machine, document: Document, alias: str | None, progress: Callable[[str], None]
+) -> Verified:
+    """Have the client answer by way of ``alias``, None for its default model.
+
+    The request is real and counts. Raises ``KimifixError`` where there is no client, it
+    cannot be started, or its folder cannot be made or removed.
+    """
+    if machine.install is None:
+        raise KimifixError("there is no kimi-code that could be asked")
+    progress(f"kimi-code answers one short prompt, which takes at most {SECONDS:.0f} seconds")
+    try:
+        with leash() as held:
+            place = Overlay.make(held.folder / "run", decoy.essence(document, _ONE_ATTEMPT))
+            _sign_in(place.home, machine.home.path)
+            code = place.run(
+                held, machine.install.path.absolute(), _PROMPT, alias, machine.env, seconds=SECONDS
+            )
+            has_answered, error = code == 0 and place.has_answer, place.last_words()
+    except (OSError, ValueError) as failed:
+        raise KimifixError(f"kimi-code cannot be run: {failed}") from failed
+    if has_answered:
+        return Verified()
+    refusal = _REFUSAL.search(error)
+    ended = f"exit code {code}" if code is not None else f"no answer within {SECONDS:.0f} seconds"
+    return Verified(error or ended, refusal and classify(int(refusal[1]), None, refusal[2]))
+
+
+def _sign_in(home: Path, real: Path) -> None:
+    """Give the client in ``home`` the login and the device of the one in ``real``."""
+    for name in _LINKED:
+        if (real / name).is_dir():
+            _link(home / name, (real / name).resolve())
+    if device := read_text(real / _DEVICE, _LONGEST_DEVICE):
+        write_private(home / _DEVICE, device)
+
+
+def _link(link: Path, folder: Path) -> None:
+    if sys.platform == "win32":
+        import _winapi  # symlinks take a right there that few users have
+
+        _winapi.CreateJunction(str(folder), str(link))
+    else:
+        link.symlink_to(folder)
