@@ -87,14 +87,15 @@ def verify(
             code = place.run(
                 held, machine.install.path.absolute(), _PROMPT, alias, machine.env, seconds=SECONDS
             )
-            has_answered, error = code == 0 and place.has_answer, place.last_words()
+            has_answered, words = code == 0 and place.has_answer, place.last_words()
     except (OSError, ValueError) as failed:
         raise KimifixError(f"kimi-code cannot be run: {failed}") from failed
     if has_answered:
         return Verified()
-    refusal = _REFUSAL.search(error)
-    ended = f"exit code {code}" if code is not None else f"no answer within {SECONDS:.0f} seconds"
-    return Verified(error or ended, refusal and classify(int(refusal[1]), None, refusal[2]))
+    ended = f"no answer within {SECONDS:.0f} seconds" if code is None else f"exit code {code}"
+    error = f"{ended}: {words}" if code is None and words else words or ended
+    refusal = _REFUSAL.search(words)
+    return Verified(error, refusal and classify(int(refusal[1]), None, refusal[2]))
 
 
 def _sign_in(home: Path, real: Path) -> None:
