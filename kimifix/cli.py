@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -35,6 +36,12 @@ def _common(command: _Command) -> _Command:
     ):
         command = option(command)
     return click.version_option(__version__, message=f"{_NAME} {__version__}")(command)
+
+
+def _writing(command: _Command) -> _Command:
+    """Add the options of the commands that write."""
+    command = click.option("-y", "--yes", is_flag=True, help="Write without asking.")(command)
+    return click.option("--dry-run", is_flag=True, help="Show the change and stop.")(command)
 
 
 @click.group(context_settings=_CONTEXT)
@@ -90,32 +97,27 @@ def _check_platform(_: click.Context, __: click.Parameter, value: str) -> str:
     callback=_check_platform,
     help="What the header route sends as X-Msh-Platform.",
 )
-@click.option("--no-default", is_flag=True, help="Leave `default_model` and its kind alone.")
+@click.option(
+    "--no-default",
+    "move_default",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Leave `default_model` and its kind alone.",
+)
 @click.option("--verify", is_flag=True, help="Let kimi-code answer one prompt before writing.")
-@click.option("--dry-run", is_flag=True, help="Show the change and stop.")
 @click.option("--sandbox", is_flag=True, help="Do it all on a copy in a new folder.")
-@click.option("-y", "--yes", is_flag=True, help="Write without asking.")
+@_writing
 @_common
 def apply_command(
-    home: str | None,
-    as_json: bool,
-    route: Any,
-    credential: Any,
-    key_stdin: bool,
-    key_variable: str | None,
-    platform: str,
-    no_default: bool,
-    verify: bool,
-    dry_run: bool,
-    sandbox: bool,
-    yes: bool,
+    home: str | None, as_json: bool, yes: bool, key_stdin: bool, **wanted: Any
 ) -> None:
     """Write a provider of our own, its models and the default model into the config."""
-    if key_stdin and credential == "login":
+    if key_stdin and wanted["credential"] == "login":
         raise click.UsageError("--key-stdin does not go with --credential login")
-    if verify and sandbox:
+    if wanted["verify"] and wanted["sandbox"]:
         raise click.UsageError("--verify does not go with --sandbox")
-    if key_variable is not None and (key_stdin or credential == "login"):
+    if wanted["key_variable"] is not None and (key_stdin or wanted["credential"] == "login"):
         raise click.UsageError("--key-env goes with neither --key-stdin nor --credential login")
 
     def story(env: dict[str, str], printer: Printer) -> int:
@@ -124,20 +126,10 @@ def apply_command(
         from kimifix.output import TerminalDialogue, print_apply, show_apply
         from kimifix.terminal import read_key
 
-        request = Request(
-            home=_folder(home),
-            route=route,
-            credential=credential,
-            key=read_key() if key_stdin else None,
-            key_variable=key_variable,
-            platform=platform,
-            move_default=not no_default,
-            dry_run=dry_run,
-            sandbox=sandbox,
-            verify=verify,
-        )
-        dialogue = TerminalDialogue(printer, show_apply, "Write this change?", yes=yes)
-        outcome = apply(request, env, dialogue)
+        key = read_key() if key_stdin else None
+        request = Request(home=_folder(home), key=key, **wanted)
+        show = partial(show_apply, whole=request.dry_run)
+        outcome = apply(request, env, TerminalDialogue(printer, show, yes=yes))
         print_apply(printer, outcome)
         return int(outcome.status == "declined")
 
@@ -145,17 +137,17 @@ def apply_command(
 
 
 @main.command("revert")
-@click.option("--dry-run", is_flag=True, help="Show the change and stop.")
-@click.option("-y", "--yes", is_flag=True, help="Write without asking.")
+@_writing
 @_common
-def revert_command(home: str | None, as_json: bool, dry_run: bool, yes: bool) -> None:
+def revert_command(home: str | None, as_json: bool, yes: bool, dry_run: bool) -> None:
     """Take back what `apply` wrote; everybody else's edits stay."""
 
     def story(env: dict[str, str], printer: Printer) -> int:
         from kimifix.output import TerminalDialogue, print_revert, show_revert
         from kimifix.revert import revert
 
-        dialogue = TerminalDialogue(printer, show_revert, "Take this change back?", yes=yes)
+        show = partial(show_revert, whole=dry_run)
+        dialogue = TerminalDialogue(printer, show, yes=yes)
         outcome = revert(_folder(home), env, dialogue, dry_run=dry_run)
         print_revert(printer, outcome)
         return int(outcome.status == "declined")
@@ -166,16 +158,17 @@ def revert_command(home: str | None, as_json: bool, dry_run: bool, yes: bool) ->
 @main.command("doctor")
 @click.option("--probe", is_flag=True, help="Ask the server, one tiny request per identity.")
 @click.option("--capture", is_flag=True, help="Run kimi-code on loopback and see what it sends.")
+@click.option("--verbose", is_flag=True, help="Show every check, and where the backups lie.")
 @_common
-def doctor_command(home: str | None, as_json: bool, probe: bool, capture: bool) -> None:
-    """Say what is installed, configured and sent, and what to do next. Writes nothing."""
+def doctor_command(home: str | None, as_json: bool, verbose: bool, **wanted: bool) -> None:
+    """Say whether kimi-code works, and what to type if it does not. Writes nothing."""
 
     def story(env: dict[str, str], printer: Printer) -> int:
         from kimifix.doctor import doctor
         from kimifix.output import print_doctor
 
-        report = doctor(_folder(home), env, printer.aside, probe=probe, capture=capture)
-        print_doctor(printer, report)
+        report = doctor(_folder(home), env, printer.progress, **wanted)
+        print_doctor(printer, report, verbose=verbose)
         return int(report.worst == "error")
 
     _run("doctor", story, as_json=as_json)
@@ -219,7 +212,7 @@ def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_js
     try:
         code = story(env, printer)
     except KimifixError as error:
-        printer.error(error)
+        printer.failure(error)
         code = 1
     except click.Abort:
         printer.aside("interrupted, nothing written")

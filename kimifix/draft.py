@@ -11,6 +11,7 @@ from typing import Literal
 import kimifix
 from kimifix import credentials
 from kimifix.client import features, login
+from kimifix.client.installs import Install
 from kimifix.config import reading, redaction, routes
 from kimifix.config.change import Moved
 from kimifix.config.document import MANAGED, OWN, Document
@@ -55,7 +56,7 @@ class Proposal:
     """The change as the user gets to see it before it is written; no field holds a secret."""
 
     config: Path
-    client: str | None
+    client: Install | None
     route: Route
     platform: str | None
     credential: str
@@ -199,14 +200,10 @@ def _proposal(
     plan: Plan,
     warnings: tuple[str, ...],
 ) -> Proposal:
-    install = machine.install
-    client = None
-    if install is not None:
-        client = f"{install.version or 'of unknown version'} ({install.origin}) at {install.path}"
     provider = patched.providers[OWN]
     return Proposal(
         machine.home.config,
-        client,
+        machine.install,
         plan.route,
         routes.platform_of(provider),
         plan.credential.name,

@@ -6,24 +6,28 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import chain, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
-from kimifix.errors import ConfigError, KimifixError
+from kimifix.errors import KimifixError
 from kimifix.secret import Secret
 from kimifix.terminal import (
     Line,
     OutputError,
     Styled,
+    cut,
     has_terminal,
     is_terminal,
     masked,
     put,
+    screen,
     visible,
     wait,
     width,
@@ -37,10 +41,28 @@ if TYPE_CHECKING:
 Proposal = TypeVar("Proposal")
 
 _JSON_VERSION = 1
-_STATUS_WIDTH = 9
-_NAME_WIDTH = 17
+# What the JSON object holds: for all commands, and for each. docs/json.md explains it.
+_COMMON = ("status", "error", "warnings", "notes", "next")
+_FIELDS = {
+    "apply": (
+        *("config", "client", "route", "platform", "credential", "base_url"),
+        *("added", "moved", "diff", "notice", "reason", "backup", "sandbox"),
+    ),
+    "revert": ("config", "exact", "removed", "restored", "left", "diff"),
+    "doctor": ("works", "verdict", "recommendation", "findings"),
+}
+_LISTS = ("warnings", "notes", "next", "added", "moved", "removed", "restored", "left", "findings")
+
 _STATUS_COLOURS = {"ok": "green", "info": "blue", "warning": "yellow", "error": "red"}
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+_SHORTEST_DIFF = 6
+_QUESTION_LINES = 3
+_QUIET = ("ok", "skipped")
+_VERDICTS: Mapping[bool | None, tuple[str, str]] = {
+    True: ("kimi-code works", "green"),
+    False: ("kimi-code does not work", "red"),
+    None: ("cannot tell yet whether kimi-code works", "yellow"),
+}
 
 
 class Printer:
@@ -58,94 +80,87 @@ class Printer:
         self.is_too_late = False  # once the config is written, no error of output counts
 
     def text(self, line: str = "", *, colour: str | None = None, bold: bool = False) -> None:
-        """Print one line of the report."""
-        self._put([(Styled(self.shown(line), colour, bold),)])
+        """Print one line of the report as it is."""
+        self.put([(Styled(self.shown(line), colour, bold),)])
 
     def aside(self, line: str) -> None:
         """Print one line that is not part of the report, to stderr."""
-        self._put([(self.shown(line),)], err=True)
+        self.put([(self.shown(line),)], err=True)
 
     def progress(self, text: str) -> None:
         """Say on stderr what is waited for."""
         wait(self.shown(text))
 
-    def json(self, fields: Mapping[str, Any]) -> None:
-        """Print the one JSON object of this run."""
-        data = {"version": _JSON_VERSION, "command": self.command, **fields}
-        text = json.dumps(_json(data), indent=2, ensure_ascii=not _speaks_unicode(sys.stdout))
-        self._put((visible(line, lambda c: json.dumps(c)[1:-1]),) for line in text.split("\n"))
+    def json(self, status: str, *sources: object, **fields: Any) -> None:
+        """Print the one JSON object of this run, in ASCII.
 
-    def diff(self, diff: str) -> None:
-        """Print a unified diff."""
-        lines = (line.removesuffix("\r").expandtabs() for line in diff.split("\n"))
-        self._put((Styled(line, _DIFF_COLOURS.get(line[:1])),) for line in lines if line)
+        What is not among ``fields`` is an attribute of the first of ``sources`` that has
+        it; what is nowhere is null, or an empty list.
+        """
+        data: dict[str, Any] = {"version": _JSON_VERSION, "command": self.command}
+        fields["status"] = status
+        for name in (*_COMMON, *_FIELDS[self.command]):
+            found = [getattr(source, name) for source in sources if hasattr(source, name)]
+            nothing: list[str] | None = [] if name in _LISTS else None
+            data[name] = _json(fields.get(name, found[0] if found else nothing))
+        self.put((line,) for line in json.dumps(data, indent=2).split("\n"))
 
-    def row(self, status: str, name: str, message: str, hint: str | None) -> None:
-        """Print one row of a table, wrapped to the terminal's width, and its hint below."""
-        head = Styled(f"{status:{_STATUS_WIDTH}}", _STATUS_COLOURS.get(status))
-        indent = " " * (_STATUS_WIDTH + _NAME_WIDTH)
-        first, *rest = self._wrapped(message, len(indent))
-        hints = self._wrapped(f"hint: {hint}", len(indent)) if hint else []
-        self._put(
-            [
-                (head, f"{name:{_NAME_WIDTH}}{first}"),
-                *((indent + line,) for line in rest),
-                *((Styled(indent + line, "cyan"),) for line in hints),
-            ]
-        )
+    def diff(self, diff: str, room: int | None = None) -> None:
+        """Print a unified diff; where there is ``room`` for so many lines only, what fits."""
+        lines = [line.removesuffix("\r").expandtabs() for line in diff.split("\n") if line]
+        if room is not None:
+            lines = [cut(visible(masked(line)), screen()[0]) for line in lines]
+            room = max(room, _SHORTEST_DIFF)
+            if len(lines) > room:
+                first, last = room // 2, len(lines) - (room - 1) // 2
+                lines[first:last] = [f"… {last - first} more lines: see them with --dry-run"]
+        self.put((Styled(line, _DIFF_COLOURS.get(line[:1])),) for line in lines)
 
-    def paragraph(self, head: str, text: str, *, bold: bool = False) -> None:
-        """Print ``text`` behind ``head``, wrapped to the terminal's width."""
-        first, *rest = self._wrapped(text, len(head))
-        lines = (head + first, *(" " * len(head) + line for line in rest))
-        self._put((Styled(line, bold=bold),) for line in lines)
+    def lines(
+        self, text: str | None, *head: Styled, colour: str | None = None, wrap: bool = True
+    ) -> list[Line]:
+        """Return ``text``, if any, in lines behind ``head``, wrapped to the terminal's width."""
+        if not text:
+            return []
+        indent = sum(len(part.text) for part in head)
+        shown = self.shown(text)
+        first, *rest = wrapped(shown, width() - indent) if wrap else [shown]
+        more = ((Styled(" " * indent + line, colour),) for line in rest)
+        return [(*head, Styled(first, colour)), *more]
 
-    def warnings(self, warnings: tuple[str, ...]) -> None:
-        """Print warnings to stderr."""
-        for warning in warnings:
-            self._label("warning", "yellow", warning)
+    def labelled(self, word: str, colour: str, text: str | None) -> list[Line]:
+        """Return ``text``, if any, for stderr, behind a word that says what it is."""
+        # Whoever reads a pipe wants one line for each message.
+        head = Styled(f"{word}:", colour, bold=True), Styled(" ")
+        return self.lines(text, *head, wrap=is_terminal(sys.stderr))
 
-    def notice(self, notice: str) -> None:
-        """Print the policy notice to stderr."""
-        self._label("notice", "magenta", notice)
+    def explain(self, error: KimifixError, word: str = "error", colour: str = "red") -> None:
+        """Say on stderr what is the matter and what to do."""
+        lines = self.labelled(word, colour, error.message)
+        self.put(lines + self.labelled("hint", "cyan", error.hint), err=True)
 
-    def error(self, error: KimifixError) -> None:
-        """Say what was refused or failed and what to do: to stderr, and as JSON if asked for."""
+    def failure(self, error: KimifixError) -> None:
+        """Say that ``error`` ended the run, as JSON too if that was asked for."""
         if self.as_json and not isinstance(error, OutputError):
-            fields: dict[str, Any] = {"message": error.message, "hint": error.hint}
-            if isinstance(error, ConfigError):
-                fields |= {"path": error.path, "line": error.line, "column": error.column}
+            names = ("message", "hint", "path", "line", "column")
+            fields = {name: getattr(error, name, None) for name in names}
             with suppress(OutputError):
-                self.json({"error": fields})
-        self._label("error", "red", error.message)
-        if error.hint:
-            self._label("hint", "cyan", error.hint)
+                self.json("error", error=fields)
+        self.explain(error)
 
-    def reason(self, why: str, instead: str) -> None:
-        """Say why something is asked, and what could be done instead."""
-        self._label("note", "cyan", why)
-        self._label("hint", "cyan", instead)
+    def advice(self, notes: Iterable[str], commands: Iterable[str]) -> None:
+        """Print what else should be known, and last what to type, never broken."""
+        for note in notes:
+            self.put(self.lines(note, Styled("note:    ")))
+        for command, word in zip(commands, chain(["next:"], repeat("then:")), strict=False):
+            self.text(f"{word:9}{command}", bold=True)
 
     def shown(self, text: str) -> str:
         """Return ``text`` as a person gets to see it."""
         return abbreviated(visible(masked(text)), self._home)
 
-    def _label(self, word: str, colour: str, text: str) -> None:
-        head = f"{word}:"
-        lines = [self.shown(text)]
-        if is_terminal(sys.stderr):  # whoever reads a pipe wants one line for each message
-            lines = self._wrapped(text, len(head) + 1)
-        first, *rest = lines
-        indent = " " * (len(head) + 1)
-        self._put(
-            [(Styled(head, colour, bold=True), f" {first}"), *((indent + line,) for line in rest)],
-            err=True,
-        )
-
-    def _wrapped(self, text: str, indent: int) -> list[str]:
-        return wrapped(self.shown(text), width() - indent)
-
-    def _put(self, lines: Iterable[Line], *, err: bool = False) -> None:
+    def put(self, lines: Iterable[Line], *, err: bool = False) -> None:
+        """Print ``lines``, if any; once the config is written, whether or not that works."""
         try:
             put(lines, err=err, colour=self._colour)
         except OutputError:
@@ -154,24 +169,19 @@ class Printer:
 
 
 class TerminalDialogue(Generic[Proposal]):
-    """Shows a proposal with ``show``, asks ``question``; ``yes`` answers it beforehand."""
+    """Shows a proposal with ``show``, which returns the question; ``yes`` answers beforehand."""
 
     def __init__(
-        self,
-        printer: Printer,
-        show: Callable[[Printer, Proposal], None],
-        question: str,
-        *,
-        yes: bool,
+        self, printer: Printer, show: Callable[[Printer, Proposal], str], *, yes: bool
     ) -> None:
         self._printer = printer
         self._show = show
-        self._question = question
+        self._question = ""
         self._yes = yes
 
     def propose(self, proposal: Proposal) -> None:
         """Show what would be written."""
-        self._show(self._printer, proposal)
+        self._question = self._show(self._printer, proposal)
 
     def confirm(self) -> bool:
         """Ask whether to write it; raises ``KimifixError`` where nobody is to be asked."""
@@ -193,7 +203,7 @@ class TerminalDialogue(Generic[Proposal]):
         if not self._may_ask:
             return None
         if why and instead:
-            self._printer.reason(why, instead)
+            self._printer.explain(KimifixError(why, instead), "note", "cyan")
         value = click.prompt(
             "API key of the Kimi Code console (not shown; Enter alone stops)",
             hide_input=True,
@@ -220,142 +230,142 @@ class TerminalDialogue(Generic[Proposal]):
         return has_terminal() and not self._printer.as_json
 
 
-def show_apply(printer: Printer, proposal: draft.Proposal) -> None:
-    """Print client, config, route, diff and policy notice."""
-    if not printer.as_json:
-        _facts(printer, proposal)
-        printer.text()
-        printer.diff(proposal.diff)
-    printer.warnings(proposal.warnings)
-    if proposal.notice:
-        printer.notice(proposal.notice)
+def show_apply(printer: Printer, proposal: draft.Proposal, *, whole: bool = False) -> str:
+    """Show the change, the ``whole`` or what fits on the terminal; return the question."""
+    install = proposal.client
+    client = f"{install.version or 'of unknown version'} ({install.origin})" if install else ""
+    sent = f"X-Msh-Platform: {proposal.platform}" if proposal.platform else "no header changed"
+    facts = (
+        f"client     kimi-code {client} at {install.path}" if install else "client     not found",
+        f"server     {proposal.base_url}",
+        f"route      {proposal.route} ({sent})",
+        f"credential {proposal.credential}",
+        "",
+    )
+    _show(printer, facts, proposal, proposal.notice, whole)
+    what = _counted(len(proposal.added), "table")
+    if proposal.moved:
+        what += f" and {_counted(len(proposal.moved), 'setting')}"
+    return f"Write {what} to {proposal.config}?"
 
 
-def show_revert(printer: Printer, proposal: revert.Proposal) -> None:
-    """Print the config and the diff."""
+def show_revert(printer: Printer, proposal: revert.Proposal, *, whole: bool = False) -> str:
+    """Show the change, the ``whole`` or what fits on the terminal; return the question."""
+    _show(printer, (), proposal, None, whole)
+    question = f"Take {_counted(len(proposal.removed), 'table')} out of {proposal.config}"
+    if proposal.restored:
+        question += f" and put {_counted(len(proposal.restored), 'setting')} back"
+    return f"{question}?"
+
+
+def _show(
+    printer: Printer,
+    facts: tuple[str, ...],
+    proposal: draft.Proposal | revert.Proposal,
+    notice: str | None,
+    whole: bool,
+) -> None:
+    cautions = _warnings(printer, proposal) + printer.labelled("notice", "magenta", notice)
     if not printer.as_json:
-        printer.text(f"{'config':11}{proposal.config}")
-        printer.text()
-        printer.diff(proposal.diff)
-    printer.warnings(proposal.warnings)
+        for fact in facts:
+            printer.text(fact)
+        room = screen()[1] - len(facts) - len(cautions) - _QUESTION_LINES
+        printer.diff(proposal.diff, room if is_terminal(sys.stdout) and not whole else None)
+    printer.put(cautions, err=True)
+
+
+def _warnings(printer: Printer, proposal: draft.Proposal | revert.Proposal | None) -> list[Line]:
+    texts = proposal.warnings if proposal else ()
+    return [line for text in texts for line in printer.labelled("warning", "yellow", text)]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+_UNWRITTEN = {
+    "not-needed": "not needed, nothing written",
+    "unchanged": "already applied, nothing written",
+    "nothing": "nothing to revert",
+    "dry-run": "dry run, nothing written",
+    "declined": "nothing written",
+}
 
 
 def print_apply(printer: Printer, outcome: apply.Outcome) -> None:
     """Print what `apply` has come to."""
     proposal = outcome.proposal
     if printer.as_json:
-        printer.json(_apply_json(outcome))
+        moved = [_moved_json(one) for one in proposal.moved] if proposal else []
+        names = ("path", "version", "origin")
+        install = proposal.client if proposal else None
+        client = {name: getattr(install, name) for name in names} if install else None
+        printer.json(outcome.status, outcome, proposal, moved=moved, client=client)
         return
-    match outcome.status:
-        case "not-needed":
-            printer.text(f"not needed, nothing written: {outcome.reason}")
-        case "unchanged":
-            printer.warnings(proposal.warnings if proposal else ())
-            printer.text(f"already applied, nothing written: {outcome.config}")
-        case "dry-run":
-            printer.text(f"dry run, nothing written: {outcome.config}")
-        case "declined":
-            printer.text(f"nothing written: {outcome.config}")
-        case "applied":
-            printer.text()
-            printer.text(f"applied: {outcome.config}", colour="green", bold=True)
-            if outcome.backup:
-                printer.text(f"backup:  {outcome.backup}")
-    for note in outcome.notes:
-        printer.text(f"note:    {note}")
+    if outcome.status == "applied":
+        printer.text()
+        printer.text(f"applied: {outcome.config}", colour="green", bold=True)
+    else:
+        if outcome.status == "unchanged":
+            printer.put(_warnings(printer, proposal), err=True)
+        printer.text(f"{_UNWRITTEN[outcome.status]}: {outcome.reason or outcome.config}")
+    if outcome.backup:
+        printer.text(f"backup:  {outcome.backup.parent}")
     if outcome.sandbox:
         printer.text(f"sandbox: {outcome.sandbox} (your own config was not touched)")
-    for command in outcome.next:
-        printer.text(f"next:    {command}")
-
-
-def _apply_json(outcome: apply.Outcome) -> dict[str, Any]:
-    proposal = outcome.proposal
-    fields: dict[str, Any] = {"status": outcome.status, "config": outcome.config}
-    if proposal is not None:
-        fields |= {
-            "client": proposal.client,
-            "route": proposal.route,
-            "platform": proposal.platform,
-            "credential": proposal.credential,
-            "base_url": proposal.base_url,
-            "added": proposal.added,
-            "moved": [_moved_json(moved) for moved in proposal.moved],
-            "diff": proposal.diff if outcome.status != "unchanged" else "",
-            "notice": proposal.notice,
-            "warnings": proposal.warnings,
-        }
-    return fields | {
-        "reason": outcome.reason,
-        "next": outcome.next,
-        "notes": outcome.notes,
-        "backup": outcome.backup,
-        "sandbox": outcome.sandbox,
-    }
+    printer.advice(outcome.notes, outcome.next)
 
 
 def print_revert(printer: Printer, outcome: revert.Outcome) -> None:
     """Print what `revert` has come to."""
     proposal = outcome.proposal
+    notes = [outcome.note] if outcome.note else []
     if printer.as_json:
-        fields = {} if proposal is None else asdict(proposal)
-        printer.json(
-            {"status": outcome.status, "config": outcome.config, "note": outcome.note} | fields
-        )
+        printer.json(outcome.status, outcome, proposal, notes=notes)
         return
-    match outcome.status:
-        case "nothing":
-            printer.text(f"nothing to revert: {outcome.note or outcome.config}")
-        case "dry-run":
-            printer.text(f"dry run, nothing written: {outcome.config}")
-        case "declined":
-            printer.text(f"nothing written: {outcome.config}")
-        case "reverted":
-            how = (
-                "byte for byte as before" if proposal and proposal.exact else "our entries are out"
-            )
-            printer.text()
-            printer.text(f"reverted, {how}: {outcome.config}", colour="green", bold=True)
-    if proposal is not None:
-        for path in proposal.restored if not proposal.exact else ():
+    if outcome.status == "reverted":
+        printer.text()
+        exactly = ", byte for byte as before" if proposal and proposal.exact else ""
+        printer.text(f"reverted{exactly}: {outcome.config}", colour="green", bold=True)
+    else:
+        printer.text(f"{_UNWRITTEN[outcome.status]}: {outcome.config}")
+    if proposal is not None and not proposal.exact:
+        for path in proposal.restored:
             printer.text(f"put back: {path}")
         for path in proposal.left:
             printer.text(f"left as it is, somebody else has changed it since: {path}")
+    printer.advice(notes, ())
 
 
-def print_doctor(printer: Printer, report: doctor.Report) -> None:
-    """Print the findings as a table that fits the terminal, then the verdict."""
+def print_doctor(printer: Printer, report: doctor.Report, *, verbose: bool) -> None:
+    """Print the verdict and what to type, then what is not as it should be, or all of it."""
+    verdict = report.verdict
     if printer.as_json:
         findings = [{"check": name} | asdict(found) for name, found in report.findings.items()]
-        printer.json(
-            {
-                "status": report.worst,
-                "works": report.verdict.works,
-                "verdict": report.verdict.sentence,
-                "recommendation": report.verdict.recommendation,
-                "next": report.verdict.next,
-                "notes": report.verdict.notes,
-                "findings": findings,
-            }
-        )
+        printer.json(report.worst, verdict, verdict=verdict.sentence, findings=findings)
         return
-    for name, finding in report.findings.items():
-        printer.row(finding.status, name, finding.message, finding.hint)
+    head, colour = _VERDICTS[verdict.works]
+    printer.put(printer.lines(f"{head}: {verdict.sentence}", colour=colour))
+    printer.advice(verdict.notes, verdict.next)
+    printer.text()
+    hidden = Counter[str]()
+    for name, found in report.findings.items():
+        if not verbose and (found.status in _QUIET or found.message in verdict.sentence):
+            hidden[found.status] += 1
+            continue
+        start = Styled(f"{found.status:9}", _STATUS_COLOURS.get(found.status))
+        printer.put(printer.lines(found.message, start, Styled(f"{name:17}")))
+        # What the verdict says already is not said again.
+        if found.hint and (verbose or not any(text in found.hint for text in verdict.next)):
+            printer.put(printer.lines(f"hint: {found.hint}", Styled(" " * 26), colour="cyan"))
     if answers := report.findings["probe"].data.get("answers"):
         printer.text()
-        printer.text(f"{'surface':11}{'X-Msh-Platform':16}{'HTTP':6}meaning")
-        for answer in answers:
-            head = (
-                f"{answer['surface']:11}{answer['platform'] or '-':16}{answer['http'] or '-'!s:6}"
-            )
-            meaning = answer["message"] or answer["meaning"]
-            printer.paragraph(head, f"{answer['verdict']}: {meaning}")
-    printer.text()
-    printer.paragraph("verdict: ", report.verdict.sentence, bold=True)
-    for note in report.verdict.notes:
-        printer.paragraph("note:    ", note)
-    for command in report.verdict.next:
-        printer.paragraph("next:    ", command, bold=True)
+        printer.text(f"{'API':11}{'sent as':15}{'HTTP':6}answer")
+        for one in answers:
+            asked = f"{one['surface']:11}{one['platform'] or '-':15}{one['http'] or '-'!s:6}"
+            printer.text(cut(printer.shown(asked + one["meaning"]), width()))
+    if rest := ", ".join(f"{hidden[status]} {status}" for status in _QUIET if hidden[status]):
+        printer.text(f"{rest}: kimifix doctor --verbose")
 
 
 def _json(value: object) -> object:
@@ -367,8 +377,14 @@ def _json(value: object) -> object:
     return value if value is None or isinstance(value, bool | int | float) else masked(str(value))
 
 
-def _speaks_unicode(stream: TextIO | None) -> bool:
-    return stream is None or (stream.encoding or "").lower().replace("-", "") == "utf8"
+def _moved_json(moved: Moved) -> dict[str, Any]:
+    """Return a setting that was changed, with its values, not their spelling."""
+    from tomllib import loads
+
+    old: object = moved.path[-1] if moved.is_key else moved.old
+    if isinstance(old, str) and not moved.is_key:
+        old = loads(f"x = {old}")["x"]
+    return {"path": ".".join(moved.path), "from": old, "to": moved.new}
 
 
 def abbreviated(text: str, home: Path) -> str:
@@ -381,19 +397,3 @@ def abbreviated(text: str, home: Path) -> str:
     for separator in (os.sep, "`", "'", '"', ")", " ", ":", ","):
         text = text.replace(prefix + separator, "~" + separator)
     return text.removesuffix(prefix) + "~" if text.endswith(prefix) else text
-
-
-def _facts(printer: Printer, proposal: draft.Proposal) -> None:
-    identity = f"X-Msh-Platform: {proposal.platform}" if proposal.platform else "identity unaltered"
-    for name, value in (
-        ("client", f"kimi-code {proposal.client or 'not found'}"),
-        ("config", proposal.config),
-        ("server", proposal.base_url),
-        ("route", f"{proposal.route} ({identity})"),
-        ("credential", proposal.credential),
-    ):
-        printer.text(f"{name:11}{value}")
-
-
-def _moved_json(moved: Moved) -> dict[str, Any]:
-    return {"path": ".".join(moved.path), "from": moved.old, "to": moved.new}

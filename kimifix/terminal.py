@@ -6,8 +6,8 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from itertools import count
 from threading import Event, Thread
 from typing import NamedTuple, TextIO
@@ -35,10 +35,6 @@ _OPENING, _CLOSING = "（「『《“", "，。、；：！？）」』》”"  
 _WORD = re.compile(rf"(\s*)([{_OPENING}]*(?:(?:`[^`]*`|[^\s{_WIDE}`])+|\S)[{_CLOSING}]*)")
 
 
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
-
-
 class OutputError(KimifixError):
     """Stdout does not take what is to be said, as on a full disk; a closed pipe is no error."""
 
@@ -53,6 +49,8 @@ class Styled(NamedTuple):
 
 Line = tuple[str | Styled, ...]
 
+_waiting = ExitStack()  # what ends the line that says what is waited for
+
 
 def put(lines: Iterable[Line], *, err: bool = False, colour: bool | None = None) -> None:
     """Write ``lines``; nothing else lets text out of the process.
@@ -60,9 +58,10 @@ def put(lines: Iterable[Line], *, err: bool = False, colour: bool | None = None)
     No part can hold a secret, or do on a terminal what its author planned, whoever that was.
     Raises ``OutputError`` where stdout does not take it; on stderr nobody would read of it.
     """
-    _waiting.end()
+    _waiting.close()
     stream = sys.stderr if err else sys.stdout
-    if stream is None:  # closed before we came
+    lines = list(lines)
+    if stream is None or not lines:  # None: closed before we came
         return
     encoding = stream.encoding or "utf-8"
     text = "\n".join("".join(_styled(part, encoding) for part in line) for line in lines)
@@ -80,45 +79,29 @@ def _give_up(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-class _Waiting:
-    """A line on the terminal that says what is waited for and how long; it leaves no trace."""
-
-    def __init__(self) -> None:
-        self._over = Event()
-        self._thread: Thread | None = None
-
-    def begin(self, text: str) -> None:
-        self._over.clear()
-        self._thread = Thread(target=self._show, args=(text,), daemon=True)
-        self._thread.start()
-
-    def end(self) -> None:
-        if self._thread is not None:
-            self._over.set()
-            self._thread.join()
-            self._thread = None
-
-    def _show(self, text: str) -> None:
-        with suppress(OSError):  # nobody looks any more
-            for seconds in count():
-                line = f"{text} ({seconds} s)"
-                click.echo(f"\r{line}", nl=False, err=True)
-                if self._over.wait(1):
-                    click.echo(f"\r{' ' * columns(line)}\r", nl=False, err=True)
-                    return
-
-
-_waiting = _Waiting()
-
-
 def wait(text: str) -> None:
     """Say what is waited for: on a terminal until something else is said, else in a line."""
     if not is_terminal(sys.stderr):
         put([(text,)], err=True)
         return
-    _waiting.end()
-    first, *rest = wrapped(text, screen()[0] - len(" … (999 s) "))
-    _waiting.begin(_styled(f"{first} …" if rest else first, sys.stderr.encoding))
+    _waiting.close()
+    text = _styled(cut(text, screen()[0] - len(" (999 s) ")), sys.stderr.encoding)
+    over = Event()
+    thread = Thread(target=_count, args=(text, over), daemon=True)
+    thread.start()
+    _waiting.callback(thread.join)
+    _waiting.callback(over.set)
+
+
+def _count(text: str, over: Event) -> None:
+    """Show ``text`` and the seconds on the terminal; leave no trace when it is over."""
+    with suppress(OSError):  # nobody looks any more
+        for seconds in count():
+            line = f"{text} ({seconds} s)"
+            click.echo(f"\r{line}", nl=False, err=True)
+            if over.wait(1):
+                break
+        click.echo(f"\r{' ' * columns(line)}\r", nl=False, err=True)
 
 
 def screen() -> tuple[int, int]:
@@ -136,6 +119,16 @@ def width() -> int:
 def columns(text: str) -> int:
     """Return how many columns of a terminal ``text`` fills."""
     return len(text) + sum(east_asian_width(character) in "WF" for character in text)
+
+
+def cut(text: str, limit: int) -> str:
+    """Return ``text``, or as much of it as ``limit`` columns can show."""
+    if columns(text) <= limit:
+        return text
+    text = text[:limit]
+    while columns(text) >= limit:
+        text = text[:-1]
+    return f"{text}…"
 
 
 def wrapped(text: str, limit: int) -> list[str]:
@@ -208,20 +201,22 @@ def _styled(part: str | Styled, encoding: str) -> str:
     return click.style(text, fg=colour, bold=bold) if colour or bold else text
 
 
-def visible(text: str, escaped: Callable[[str], str] = _escaped) -> str:
-    """Return ``text`` with control and format characters and line breaks ``escaped``.
+def visible(text: str) -> str:
+    """Return ``text`` with control and format characters and line breaks escaped.
 
     In a foreign name they could move the cursor, forge a line, or turn the reading order.
     """
     if text.isprintable():
         return text
-    return "".join(escaped(c) if category(c) in _INVISIBLE else c for c in text)
+    return "".join(
+        c.encode("unicode_escape").decode() if category(c) in _INVISIBLE else c for c in text
+    )
 
 
 def masked(text: str) -> str:
     """Return ``text`` without secrets, those included that something invisible cuts in two."""
     if not text.isprintable():
-        bare = visible(_SEQUENCE.sub("", text), lambda _: "")
+        bare = "".join(c for c in _SEQUENCE.sub("", text) if category(c) not in _INVISIBLE)
         if redact(bare) != bare:
             return redact(bare)
     return redact(text)

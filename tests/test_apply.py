@@ -426,25 +426,10 @@ def test_switching_routes_needs_one_revert(kimifix: Kimifix, config: Path) -> No
     assert config.read_text() == LOGGED_IN
 
 
-def test_json_is_one_object_with_a_contract(kimifix: Kimifix, config: Path) -> None:
-    """The fields of `apply --json` are a promise."""
+def test_json_tells_the_change(kimifix: Kimifix, config: Path) -> None:
+    """`apply --json` says what was added and what was moved."""
     result = kimifix("apply", "--yes", "--json").json
-    assert result.keys() == {
-        "version", "command", "status", "config", "client", "route", "platform", "credential",
-        "base_url", "added", "moved", "diff", "notice", "warnings", "reason", "next", "notes",
-        "backup", "sandbox",
-    }  # fmt: skip
     assert (result["version"], result["command"], result["status"]) == (1, "apply", "applied")
     assert result["config"] == str(config)
     assert result["added"] == ["providers.kimifix", "models.kimifix/kimi-for-coding"]
     assert [moved["path"] for moved in result["moved"]] == ["default_model"]
-
-
-def test_errors_are_json_too(kimifix: Kimifix, home: Path) -> None:
-    """An error under `--json` is an object on stdout, with message, hint and place."""
-    write_config(home, "a = 1\nb = = 2\n")
-    result = kimifix("apply", "--json", "--yes")
-    assert result.code == 1
-    error = result.json["error"]
-    assert error["path"] == str(home / "config.toml")
-    assert (error["line"], error["column"]) == (2, 5)
