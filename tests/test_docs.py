@@ -172,11 +172,10 @@ def exit_codes() -> Iterator[int]:
                 yield value.value
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_names_every_status_and_field_of_a_finding(name: str) -> None:
+def test_names_every_status_and_field_of_a_finding() -> None:
     """Who reads the JSON finds every status and every field explained."""
     words = {"check", *get_args(Status), *(field.name for field in fields(Finding))}
-    assert [word for word in sorted(words) if f"`{word}`" not in text_of(name)] == []
+    assert [word for word in sorted(words) if f"`{word}`" not in text_of("docs/json.md")] == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -174,9 +174,10 @@ def test_printed_commands_can_be_pasted(
     sign_in(home)
     write_config(home, text)
     result = kimifix("apply", "--yes", "--no-default")
-    commands = re.findall(r"kimi (?:-S <id> )?-m .*", result.out)
+    unwrapped = re.sub(r"\n {9}", " ", result.out)
+    commands = re.findall(r"^next: +(.*)|`(kimi -S .*)`$", unwrapped, re.MULTILINE)
     assert len(commands) == 2
-    for command in commands:
+    for command in map("".join, commands):
         assert shlex.split(command)[-2:] == ["-m", f"kimifix/{model}"], command
 
     monkeypatch.setenv("TMPDIR", str(tmp_path / "a b;c"))

@@ -23,6 +23,7 @@ if sys.platform == "win32":
 KEY = "sk-kimi-piped-0123456789"
 KIMIFIX = [sys.executable, "-m", "kimifix"]
 FULL = Path("/dev/full")
+ROOT = Path(__file__).parents[1]
 # Generous: the wait ends as soon as there is what it waits for.
 PATIENCE_SECONDS = 60.0
 
@@ -258,12 +259,11 @@ def test_head_closes_the_pipe(config: Path, arguments: str) -> None:
 def test_a_user_without_home(config: Path, tmp_path: Path) -> None:
     """With --home no other home is needed: what kimifix remembers lies in it."""
     unlisted: dict[str, Any] = {"user": 12345, "group": 12345, "extra_groups": []}
-    env = {"PATH": "/usr/bin:/bin", "KIMIFIX_API_KEY": KEY, "PYTHONPATH": str(Path.cwd())}
-    env["PYTHONPATH"] = str(Path(__file__).parents[1])
-    started = subprocess.run(
-        [sys.executable, "-c", "import kimifix"], env=env, cwd="/", check=False, **unlisted
-    )
-    if started.returncode:
+    env = {"PATH": "/usr/bin:/bin", "KIMIFIX_API_KEY": KEY, "PYTHONPATH": str(ROOT)}
+    try:
+        command = [sys.executable, "-c", "import kimifix"]
+        subprocess.run(command, env=env, cwd="/", check=True, **unlisted)
+    except (OSError, subprocess.CalledProcessError):
         pytest.skip("that user cannot start this Python")
     home = config.parent
     for folder in (home, *home.parents):

@@ -28,6 +28,7 @@ CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
 ESCAPE = "\x1b["
 COMMANDS = ("apply", "revert", "doctor")
 INTERRUPTED = 130
+ROWS, COLUMNS = 60, 80
 
 # Generous: a wait ends as soon as there is what it waits for.
 _PATIENCE_SECONDS = 60.0
@@ -46,6 +47,7 @@ class Session:
 
     def __init__(self, arguments: tuple[str, ...], env: Mapping[str, str], **files: int) -> None:
         self._ours, self._theirs = pty.openpty()
+        termios.tcsetwinsize(self._theirs, (ROWS, COLUMNS))
         self._settings = termios.tcgetattr(self._theirs)
         self.out = ""
         self._process = subprocess.Popen(
