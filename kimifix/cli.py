@@ -158,6 +158,7 @@ def revert_command(home: str | None, as_json: bool, yes: bool, dry_run: bool) ->
 @main.command("doctor")
 @click.option("--probe", is_flag=True, help="Ask the server, one tiny request per identity.")
 @click.option("--capture", is_flag=True, help="Run kimi-code on loopback and see what it sends.")
+@click.option("--verify", is_flag=True, help="Let kimi-code answer one prompt, as configured.")
 @click.option("--verbose", is_flag=True, help="Show every check, and where the backups lie.")
 @_common
 def doctor_command(home: str | None, as_json: bool, verbose: bool, **wanted: bool) -> None:
@@ -169,7 +170,7 @@ def doctor_command(home: str | None, as_json: bool, verbose: bool, **wanted: boo
 
         report = doctor(_folder(home), env, printer.progress, **wanted)
         print_doctor(printer, report, verbose=verbose)
-        return int(report.worst == "error")
+        return int(report.worst == "error" and not report.verdict.works)
 
     _run("doctor", story, as_json=as_json)
 

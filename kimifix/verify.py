@@ -79,7 +79,7 @@ def verify(
     """
     if machine.install is None:
         raise KimifixError("there is no kimi-code that could be asked")
-    progress(f"kimi-code answers one short prompt, which takes at most {SECONDS:.0f} seconds")
+    progress(f"kimi-code answers one prompt, which your plan counts ({SECONDS:.0f} s at most)")
     try:
         with leash() as held:
             place = Overlay.make(held.folder / "run", decoy.essence(document, _ONE_ATTEMPT))

@@ -36,6 +36,7 @@ ORDER = [
     "recent-errors",
     "probe",
     "capture",
+    "verify",
 ]
 
 

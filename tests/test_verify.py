@@ -1,4 +1,4 @@
-"""`apply --verify` with a stand-in for the client that answers as told."""
+"""`--verify` of `apply` and `doctor`, with a stand-in for the client that answers as told."""
 
 from __future__ import annotations
 
@@ -193,3 +193,42 @@ def test_nobody_is_asked_without_consent(kimifix: Kimifix, client: Client, confi
 def test_a_copy_cannot_be_verified(kimifix: Kimifix, config: Path) -> None:
     """A sandbox has no login; the two options exclude each other."""
     assert kimifix("apply", "--sandbox", "--verify").code == 2
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code", "status", "said"),
+    [
+        pytest.param({}, 0, "ok", "kimi-code got an answer", id="answered"),
+        pytest.param({"code": 1, "err": IDENTITY}, 1, "error", "Coding Agents", id="refused"),
+    ],
+)
+def test_doctor_lets_the_client_judge_what_is_configured(
+    kimifix: Kimifix,
+    client: Client,
+    config: Path,
+    left: Callable[[], list[Path]],
+    behaviour: dict[str, Any],
+    code: int,
+    status: str,
+    said: str,
+) -> None:
+    """The default model is asked; its answer decides over verdict and exit code."""
+    client.behave(**behaviour)
+    done = kimifix("doctor", "--verify", "--json")
+    assert done.code == code
+    (finding,) = [found for found in done.json["findings"] if found["check"] == "verify"]
+    assert finding["status"] == status
+    assert said in finding["message"]
+    assert client.seen is not None
+    assert "-m" not in client.seen["argv"]
+    assert left() == []
+
+
+def test_doctor_without_a_client_says_that_it_could_not_ask(
+    kimifix: Kimifix, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That nobody could be asked is an error."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    done = kimifix("doctor", "--verify")
+    assert done.code == 1
+    assert "could not be asked" in done.out

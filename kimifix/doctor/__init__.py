@@ -56,12 +56,17 @@ def doctor(
     *,
     probe: bool = False,
     capture: bool = False,
+    verify: bool = False,
 ) -> Report:
-    """Return the report; opens no socket but for ``probe`` and, on loopback, ``capture``."""
+    """Return the report; opens no socket but for ``probe`` and, on loopback, ``capture``.
+
+    For ``verify`` the client asks the server.
+    """
     machine = observe(option, env)
     findings = {_name_of(check): look(check, machine) for check in CHECKS}
     findings["probe"] = Finding("skipped", "asks the server: --probe")
     findings["capture"] = Finding("skipped", "runs kimi-code on loopback: --capture")
+    findings["verify"] = Finding("skipped", "lets kimi-code answer one prompt: --verify")
     probed = None
     if probe:
         from kimifix.doctor.server import check_probe
@@ -71,6 +76,12 @@ def doctor(
         from kimifix.doctor.capture import check_capture
 
         findings["capture"] = look(partial(check_capture, progress=progress), machine)
+    if verify:
+        from kimifix.doctor.capture import check_verify
+
+        findings["verify"] = look(partial(check_verify, progress=progress), machine)
+        if findings["verify"].status == "ok":
+            return Report(findings, Verdict(True, "kimi-code works: it got an answer just now"))
     if probed:
         judged = probed.judgement
         commands = tuple(filter(None, [judged.next_command]))

@@ -1,4 +1,4 @@
-"""Running the installed client on loopback, for `doctor --capture`."""
+"""Running the installed client: on loopback for `doctor --capture`, for real for `--verify`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from kimifix.config.decoy import decoy
 from kimifix.config.document import MANAGED, OWN
 from kimifix.config.routes import PLATFORM_HEADER, platform_of
 from kimifix.doctor.finding import Finding, Status
+from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.secret import MASK
+from kimifix.verify import verify
 
 SECONDS = 30.0
 _PRIVATE_HEADERS = ("x-msh-device-name", "x-msh-device-id")
@@ -36,6 +38,19 @@ def check_capture(machine: Machine, progress: Callable[[str], None]) -> Finding:
     status: Status = "ok" if all(_is_expected(machine, one) for one in recorded) else "warning"
     message = "; ".join(_sentence(one) for one in recorded)
     return Finding(status, message, _hint(machine, recorded), data)
+
+
+def check_verify(machine: Machine, progress: Callable[[str], None]) -> Finding:
+    """The installed client gets an answer from its default model."""
+    try:
+        done = verify(machine, machine.document, None, progress)
+    except KimifixError as error:
+        return Finding("error", f"kimi-code could not be asked: {error.message}", error.hint)
+    if done.error is None:
+        return Finding("ok", "kimi-code got an answer", data={"answered": True})
+    told = done.meaning.verdict if done.meaning else None
+    data = {"answered": False, "error": done.error, "verdict": told}
+    return Finding("error", f"kimi-code gets no answer: {done.sentence}", done.advice, data)
 
 
 def _aliases(machine: Machine) -> dict[str, str]:

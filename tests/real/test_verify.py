@@ -1,4 +1,4 @@
-"""`apply --verify`: the real client answers with the change before it is written."""
+"""`--verify`: the real client answers with a change before it is written, and as configured."""
 
 from __future__ import annotations
 
@@ -119,6 +119,19 @@ def test_a_refusal_changes_nothing(trial: Trial) -> None:
     assert "nothing written" in done.err
     assert "only available for Coding Agents" in done.err
     assert trial.now() == trial.before
+
+
+@VERSIONS
+def test_doctor_agrees_with_the_client(trial: Trial) -> None:
+    """`doctor --verify` exits 0 where `kimi -p` answers and 1 where it does not."""
+    machine = trial.machine
+    for arguments in ((), ("apply", "--yes"), ("revert", "--yes")):
+        if arguments:
+            assert trial.run(*arguments).code == 0
+        before = trial.now()
+        done = trial.run("doctor", "--verify")
+        assert trial.now() == before
+        assert (done.code == 0) == machine.ask().answered == (arguments[:1] == ("apply",))
 
 
 @NEWEST
