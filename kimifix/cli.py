@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -215,9 +214,6 @@ def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_js
     except KimifixError as error:
         printer.failure(error)
         code = 1
-    except click.Abort:
-        printer.aside("interrupted, nothing written")
-        code = 130
     sys.exit(code)
 
 
@@ -230,13 +226,12 @@ def run() -> None:
 
         put_usage(error)
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        _end_interrupted()
-    except Exception as error:
-        if _is_interrupt(error):
-            _end_interrupted()
-        from kimifix.terminal import is_unwritten, put_bug
+    except (Exception, KeyboardInterrupt) as error:
+        from kimifix.terminal import is_unwritten, put, put_bug
 
+        if _is_interrupt(error):  # after the commit none gets here
+            put([("interrupted, nothing written",)], err=True)
+            sys.exit(130)
         if is_unwritten(error):
             sys.exit(1)
         put_bug(error)
@@ -245,15 +240,9 @@ def run() -> None:
 
 def _is_interrupt(error: BaseException | None) -> bool:
     """Tell whether Ctrl-C is behind ``error``: Python 3.11 wraps it where a class is made."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+    while error is not None and not isinstance(error, KeyboardInterrupt | click.Abort):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def _end_interrupted() -> NoReturn:
-    with suppress(OSError):
-        click.echo("interrupted", err=True)
-    sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -64,4 +64,3 @@ class ChangedMeanwhileError(KimifixError):
             f"the config keeps changing while kimifix writes: `{path}`",
             "quit every running kimi-code, then run kimifix again",
         )
-        self.path = path

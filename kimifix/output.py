@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -82,10 +83,6 @@ class Printer:
     def text(self, line: str = "", *, colour: str | None = None, bold: bool = False) -> None:
         """Print one line of the report as it is."""
         self.put([(Styled(self.shown(line), colour, bold),)])
-
-    def aside(self, line: str) -> None:
-        """Print one line that is not part of the report, to stderr."""
-        self.put([(self.shown(line),)], err=True)
 
     def progress(self, text: str) -> None:
         """Say on stderr what is waited for."""
@@ -178,6 +175,7 @@ class TerminalDialogue(Generic[Proposal]):
         self._show = show
         self._question = ""
         self._yes = yes
+        self.progress = printer.progress
 
     def propose(self, proposal: Proposal) -> None:
         """Show what would be written."""
@@ -221,10 +219,6 @@ class TerminalDialogue(Generic[Proposal]):
             signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
         return lambda: bool(pressed)
 
-    def progress(self, text: str) -> None:
-        """Say what is being waited for, on stderr."""
-        self._printer.progress(text)
-
     @property
     def _may_ask(self) -> bool:
         return has_terminal() and not self._printer.as_json
@@ -233,16 +227,13 @@ class TerminalDialogue(Generic[Proposal]):
 def show_apply(printer: Printer, proposal: draft.Proposal, *, whole: bool = False) -> str:
     """Show the change, the ``whole`` or what fits on the terminal; return the question."""
     install = proposal.client
-    client = f"{install.version or 'of unknown version'} ({install.origin})" if install else ""
-    sent = f"X-Msh-Platform: {proposal.platform}" if proposal.platform else "no header changed"
-    facts = (
-        f"client     kimi-code {client} at {install.path}" if install else "client     not found",
-        f"server     {proposal.base_url}",
-        f"route      {proposal.route} ({sent})",
-        f"credential {proposal.credential}",
-        "",
+    client = f"kimi-code {install.version or 'of unknown version'}" if install else "no kimi-code"
+    platform = f", X-Msh-Platform: {proposal.platform}" if proposal.platform else ""
+    summary = (
+        f"{client}: {proposal.route} route{platform}, credential {proposal.credential}, "
+        f"server {proposal.base_url}"
     )
-    _show(printer, facts, proposal, proposal.notice, whole)
+    _show(printer, proposal, summary, proposal.notice, whole)
     what = _counted(len(proposal.added), "table")
     if proposal.moved:
         what += f" and {_counted(len(proposal.moved), 'setting')}"
@@ -251,7 +242,7 @@ def show_apply(printer: Printer, proposal: draft.Proposal, *, whole: bool = Fals
 
 def show_revert(printer: Printer, proposal: revert.Proposal, *, whole: bool = False) -> str:
     """Show the change, the ``whole`` or what fits on the terminal; return the question."""
-    _show(printer, (), proposal, None, whole)
+    _show(printer, proposal, None, None, whole)
     question = f"Take {_counted(len(proposal.removed), 'table')} out of {proposal.config}"
     if proposal.restored:
         question += f" and put {_counted(len(proposal.restored), 'setting')} back"
@@ -260,16 +251,16 @@ def show_revert(printer: Printer, proposal: revert.Proposal, *, whole: bool = Fa
 
 def _show(
     printer: Printer,
-    facts: tuple[str, ...],
     proposal: draft.Proposal | revert.Proposal,
+    summary: str | None,
     notice: str | None,
     whole: bool,
 ) -> None:
+    first = printer.lines(summary)
     cautions = _warnings(printer, proposal) + printer.labelled("notice", "magenta", notice)
     if not printer.as_json:
-        for fact in facts:
-            printer.text(fact)
-        room = screen()[1] - len(facts) - len(cautions) - _QUESTION_LINES
+        printer.put(first)
+        room = screen()[1] - len(first) - len(cautions) - _QUESTION_LINES
         printer.diff(proposal.diff, room if is_terminal(sys.stdout) and not whole else None)
     printer.put(cautions, err=True)
 
@@ -389,11 +380,9 @@ def _moved_json(moved: Moved) -> dict[str, Any]:
 
 def abbreviated(text: str, home: Path) -> str:
     """Return ``text`` with the user's home as `~`, since output gets posted publicly."""
-    prefix = str(home)
-    if len(prefix) <= 1:
+    prefix, separator = re.escape(str(home)), re.escape(os.sep)
+    if len(str(home)) <= 1:
         return text
     if sys.platform != "win32":  # in quotes a shell does not expand it
-        text = text.replace(f"'{prefix}{os.sep}", f"~{os.sep}'")
-    for separator in (os.sep, "`", "'", '"', ")", " ", ":", ","):
-        text = text.replace(prefix + separator, "~" + separator)
-    return text.removesuffix(prefix) + "~" if text.endswith(prefix) else text
+        text = re.sub(f"'{prefix}/", "~/'", text)
+    return re.sub(rf"""{prefix}(?=[{separator}`'") :,]|$)""", "~", text)

@@ -125,10 +125,8 @@ def cut(text: str, limit: int) -> str:
     """Return ``text``, or as much of it as ``limit`` columns can show."""
     if columns(text) <= limit:
         return text
-    text = text[:limit]
-    while columns(text) >= limit:
-        text = text[:-1]
-    return f"{text}…"
+    fitting = (text[:end] for end in range(limit, -1, -1) if columns(text[:end]) < limit)
+    return f"{next(fitting)}…"
 
 
 def wrapped(text: str, limit: int) -> list[str]:
@@ -152,7 +150,7 @@ def put_usage(error: click.ClickException) -> None:
     put(((line,) for line in text.getvalue().rstrip("\n").split("\n")), err=True)
 
 
-def is_unwritten(error: Exception) -> bool:
+def is_unwritten(error: BaseException) -> bool:
     """Tell whether ``error`` is click's, which could not write its own help; and say so."""
     if not isinstance(error, OSError) or error.filename is not None:
         return False
@@ -164,14 +162,14 @@ def is_unwritten(error: Exception) -> bool:
     return True
 
 
-def put_bug(error: Exception) -> None:
-    """Say that a bug ended the run, ready to paste."""
+def put_bug(error: BaseException) -> None:
+    """Say that a bug ended the run, ready to paste; no line of it can be taken for ours."""
     import platform
     import traceback
 
+    trace = "".join(traceback.format_exception(error)).rstrip().split("\n")
     report = (
-        *"".join(traceback.format_exception(error)).rstrip().split("\n"),
-        "",
+        *(f"| {line}" for line in trace),
         f"kimifix {__version__}, Python {platform.python_version()}, {platform.platform()}",
         "error: this is a bug in kimifix; the config is as it was or as reported above",
         "hint: please report it with the lines above",

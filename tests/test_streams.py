@@ -134,7 +134,7 @@ def test_an_interruption_is_no_bug_wherever_it_comes(kimifix: Kimifix, broken: s
         "revert.revert = story\nsys.argv[1:] = ['revert']\n"
         "from kimifix.__main__ import main\nmain()\n"
     )
-    assert (result.code, result.err.strip()) == (130, "interrupted")
+    assert (result.code, result.err.strip()) == (130, "interrupted, nothing written")
 
 
 def test_an_interruption_while_loading(kimifix: Kimifix, tmp_path: Path) -> None:
