@@ -77,7 +77,7 @@ def user_home(env: Mapping[str, str]) -> Path:
     """
     value = env.get("USERPROFILE" if sys.platform == "win32" else "HOME")
     try:
-        return Path(value or Path.home()).absolute()
+        return _absolute(Path(value or Path.home()))
     except RuntimeError:
         raise KimifixError(
             "the user's home directory is not known", "set HOME, or pass --home DIR"
@@ -94,7 +94,15 @@ def find(option: Path | None, env: Mapping[str, str]) -> Home:
     if option is not None:
         if option.parts[:1] == ("~",):  # bash leaves it in `--home=~/x`
             option = user_home(env).joinpath(*option.parts[1:])
-        return Home(option.absolute(), "--home")
+        return Home(_absolute(option), "--home")
     if env.get("KIMI_CODE_HOME"):
-        return Home(Path(env["KIMI_CODE_HOME"]).absolute(), "KIMI_CODE_HOME")
+        return Home(_absolute(Path(env["KIMI_CODE_HOME"])), "KIMI_CODE_HOME")
     return Home(user_home(env) / ".kimi-code", "default")
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        message = f"the working directory is gone, from which this path counts: `{path}`"
+        raise KimifixError(message, "change to another folder") from None

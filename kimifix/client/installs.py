@@ -145,14 +145,15 @@ def find(env: Mapping[str, str], home: Home) -> list[Install]:
     except KimifixError:  # with --home it is not needed
         user = home.path
     found: dict[Path, Install] = {}
-    for position, path in _candidates(env, home, user):
+    for position, candidate in _candidates(env, home, user):
         with suppress(OSError, RuntimeError):  # unreadable, or a loop of symlinks
+            path = candidate.absolute()
             target = path.resolve()
             # On Windows the ending decides whether a shell would start it or look further.
             if target.is_file() and (sys.platform == "win32" or os.access(target, os.X_OK)):
                 kind, version, origin, body = identify(path, target, env, home, user)
                 found.setdefault(body, Install(path, target, kind, version, origin, position))
-    return [*found.values(), *_extensions(user)]
+    return [*found.values(), *_extensions(env, user)]
 
 
 def client_in_use(installs: Iterable[Install]) -> Install | None:
@@ -194,7 +195,7 @@ def _candidates(
         usual = _folders(_USUAL + _USUAL_ON_POSIX, env, user)
     on_path = enumerate(dict.fromkeys(map(Path, parts)))
     for position, folder in chain(on_path, zip(repeat(None), chain([home.path / "bin"], usual))):
-        yield from ((position, (folder / name).absolute()) for name in names)
+        yield from ((position, folder / name) for name in names)
 
 
 def _folders(places: str, env: Mapping[str, str], user: Path) -> Iterator[Path]:
@@ -213,12 +214,12 @@ def _version_in(folder: Path) -> Version:
     return next(filter(None, map(parse_version, folder.parts)), _NO_VERSION)
 
 
-def _extensions(user: Path) -> Iterator[Install]:
+def _extensions(env: Mapping[str, str], user: Path) -> Iterator[Install]:
     """Yield the newest VS Code extension of each editor, with the extension's own version."""
     for editor in _EDITORS.split():
         found = [
             (parse_version(str(data.get("version"))) or _NO_VERSION, folder)
-            for folder in (user / editor / "extensions").glob(f"{_EXTENSION}*")
+            for folder in _folders(f"~/{editor}/extensions/{_EXTENSION}*", env, user)
             if (data := read_json(folder / "package.json")) is not None
         ]
         if found:  # an editor leaves the old ones on disk for a while

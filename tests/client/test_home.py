@@ -86,6 +86,20 @@ def test_unknown_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
         home.find(Path("~/o"), {})
 
 
+@posix
+def test_relative_home_in_a_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a working directory that was removed no path counts; an absolute one needs none."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for option, env in ((Path("o"), {}), (None, {"KIMI_CODE_HOME": "k"}), (None, {"HOME": "h"})):
+        with pytest.raises(KimifixError, match="working directory is gone"):
+            home.find(option, env)
+    assert home.find(Path("/o"), {}).path == Path("/o")
+
+
 @pytest.mark.parametrize(
     ("env", "expected"),
     [

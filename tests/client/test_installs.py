@@ -675,6 +675,17 @@ def test_unreadable_folders_are_passed_over() -> None:
     assert found == [("2.1.0", 1)]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be removed there")
+def test_odd_places_hide_no_copy(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory that is gone, and a name too long for the system, are passed over."""
+    folder = machine.npm(machine.root / "prefix")
+    (machine.root / "gone").mkdir()
+    monkeypatch.chdir(machine.root / "gone")
+    (machine.root / "gone").rmdir()
+    found = machine.find("", "relative", folder, HOME="/" + "x" * 5000, FNM_DIR="y" * 5000)
+    assert [install.on_path for install in found] == [2]
+
+
 # Notes what is opened and started from then on.
 _WATCHED = """
 import sys
