@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -348,3 +349,47 @@ def test_a_crashing_check_hides_no_other(kimifix: Kimifix, home: Path, client: P
     assert [finding["check"] for finding in result.json["findings"]] == ORDER
     assert findings(result)["default-model"]["message"] == "could not check: TypeError"
     assert findings(result)["config"]["status"] == "ok"
+
+
+def fifo(path: Path) -> None:
+    """Make a FIFO that nobody ever writes to."""
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    """Make a link to a device that never ends."""
+    path.symlink_to("/dev/zero")
+
+
+def sparse(path: Path) -> None:
+    """Make a file that claims to hold a terabyte."""
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no special files")
+@pytest.mark.parametrize("made", [fifo, device, sparse], ids=lambda made: made.__name__)
+def test_nothing_is_waited_for_that_never_ends(
+    kimifix: Kimifix, home: Path, config: Path, tmp_path: Path, made: Callable[[Path], None]
+) -> None:
+    """Whatever lies in place of a file that is read, all checks come to an end, and `apply` too."""
+    session = "sessions/wd_a/session_b"
+    (package,) = tmp_path.glob("npm/**/package.json")
+    for path in (
+        package,
+        home / "region",
+        home / "device_id",
+        home / "updates/install.json",
+        home / "credentials/kimi-code.json",
+        home / "logs/kimi-code.log",
+        home / session / "logs/kimi-code.log",
+        home / session / "agents/main/wire.jsonl",
+        home.parent / ".vscode/extensions/moonshot-ai.kimi-code-1/package.json",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        made(path)
+    told = [finding["message"] for finding in kimifix("doctor", "--json").json["findings"]]
+    assert [message for message in told if "could not check" in message] == []
+    key = ("--credential", "key", "--key-env", "MY_KEY")
+    assert kimifix("apply", "--dry-run", *key, env={"MY_KEY": KEY}).code == 0

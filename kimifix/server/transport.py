@@ -135,12 +135,14 @@ def send(
     thread.start()
     thread.join(seconds)
     result = exchange.result
-    if result is None and exchange.connected is not None:
-        with suppress(OSError):
-            exchange.connected.shutdown(socket.SHUT_RDWR)
+    if result is None:
+        exchange.result = result = TimeoutError()
+        if exchange.connected is not None:
+            with suppress(OSError):
+                exchange.connected.shutdown(socket.SHUT_RDWR)
     if isinstance(result, Reply):
         return result
-    raise exchange.explained(result or TimeoutError())
+    raise exchange.explained(result)
 
 
 @dataclass(eq=False)
@@ -162,8 +164,9 @@ class _Exchange:
             with closing(self._prepared()) as connection:
                 connection.connect()
                 self.connected = connection.sock
-                self.connected.settimeout(self.seconds)
-                self.result = self._reply(connection)
+                if self.result is None:  # nothing is sent to who comes too late
+                    self.connected.settimeout(self.seconds)
+                    self.result = self._reply(connection)
         except Exception as error:  # `send` raises it where it is waited for
             self.result = error
 

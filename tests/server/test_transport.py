@@ -8,6 +8,7 @@ import random
 import socket
 import threading
 import time
+from typing import Any
 
 import pytest
 from support.certificate import TLS_HOST, Certificate
@@ -217,24 +218,58 @@ def test_a_packed_bomb_unpacks_to_no_more_than_is_read() -> None:
     assert len(answer.body) == 65536
 
 
-def test_after_the_time_limit_the_connection_is_closed() -> None:
-    """A server that trickles notices that nobody listens any more."""
+@pytest.mark.parametrize(
+    ("head", "drop", "status"),
+    [
+        pytest.param(b"", b"H", None, id="status line"),
+        pytest.param(b"", b"HTTP/1.1 100 Go\r\n\r\n", None, id="interim answers"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nx: ", b"y", None, id="header"),
+        pytest.param(CHUNKED, b"1\r\n \r\n", 200, id="chunks"),
+        pytest.param(CHUNKED, b"0", 200, id="chunk size"),
+        pytest.param(CHUNKED + b"0\r\n", b"x: y\r\n", 200, id="trailers"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", b" ", 200, id="body"),
+    ],
+)
+def test_after_the_time_limit_the_connection_is_closed(
+    head: bytes, drop: bytes, status: int | None
+) -> None:
+    """A server that trickles, whatever it is, notices that nobody listens any more."""
     gone = threading.Event()
 
     def trickle(connection: socket.socket, _: Request) -> None:
-        connection.sendall(CHUNKED)
+        connection.sendall(head)
         try:
             while True:
-                connection.sendall(b"1\r\n \r\n")
+                connection.sendall(drop)
                 time.sleep(0.01)
         except OSError:
             gone.set()
 
     with Stub(trickle) as server:
-        answer = _sent(server, seconds=0.5)
+        answer = _sent(server, seconds=0.3)
         assert isinstance(answer, TransportError)
-        assert (answer.problem, answer.status) == ("timeout", 200)
+        assert (answer.problem, answer.status) == ("timeout", status)
         assert gone.wait(20)
+
+
+def test_after_the_time_limit_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is resolved too late leads to no request behind the user's back."""
+    late = threading.Event()
+    resolve = socket.getaddrinfo
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        assert late.wait(20)
+        return resolve(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    with Stub(response(200, b"{}")) as server:
+        others = threading.enumerate()
+        answer = _sent(server, seconds=0.1)
+        late.set()
+        for thread in set(threading.enumerate()) - set(others):
+            thread.join(20)
+    assert isinstance(answer, TransportError)
+    assert (answer.problem, server.requests) == ("timeout", [])
 
 
 def test_a_proxy_that_trickles_or_floods_is_not_waited_for() -> None:
