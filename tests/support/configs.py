@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 from kimifix.config.sample import SAMPLE
@@ -10,6 +12,8 @@ from kimifix.config.sample import SAMPLE
 FAR_FUTURE = 4_102_444_800  # 2100-01-01 in Unix seconds
 
 LOGGED_IN = SAMPLE
+
+_LAUNCHERS = Path(__file__).parents[1] / "client" / "data" / "launchers"
 
 
 def write_config(home: Path, text: str = LOGGED_IN, mode: int = 0o644) -> Path:
@@ -48,13 +52,17 @@ def sign_in(
 
 def install_client(folder: Path, version: str = "2.1.0") -> Path:
     """Lay out kimi-code as npm does, without Node, and return the folder for PATH."""
-    package = folder / "lib" / "node_modules" / "@moonshot-ai" / "kimi-code"
+    windows = sys.platform == "win32"
+    package = folder / ("" if windows else "lib") / "node_modules" / "@moonshot-ai" / "kimi-code"
     (package / "dist").mkdir(parents=True)
     (package / "package.json").write_text(
-        json.dumps({"name": "@moonshot-ai/kimi-code", "version": version})
+        json.dumps({"name": "@moonshot-ai/kimi-code", "version": version}), encoding="utf-8"
     )
     main = package / "dist" / "main.mjs"
-    main.write_text("#!/usr/bin/env node\n")
+    main.write_text("#!/usr/bin/env node\n", encoding="utf-8")
+    if windows:
+        shutil.copy(_LAUNCHERS / "npm.cmd", folder / "kimi.cmd")
+        return folder
     main.chmod(0o755)
     programs = folder / "bin"
     programs.mkdir()
