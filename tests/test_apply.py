@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from support.command import Kimifix
 from support.configs import LOGGED_IN, install_client, sign_in, write_config
+from support.platforms import has_mode
 
 KEY = "sk-kimi-not-a-real-key-0123456789"
 
@@ -18,11 +18,6 @@ KEY = "sk-kimi-not-a-real-key-0123456789"
 def data_of(config: Path) -> dict[str, Any]:
     """Parse the config."""
     return tomllib.loads(config.read_text())
-
-
-def mode_of(path: Path) -> int:
-    """Return the permission bits."""
-    return stat.S_IMODE(path.stat().st_mode)
 
 
 @pytest.fixture
@@ -69,17 +64,18 @@ def test_twice_writes_once(kimifix: Kimifix, config: Path) -> None:
     once = config.read_bytes(), config.stat().st_mtime_ns, config.stat().st_ino
     again = kimifix("apply")
     assert again.code == 0
-    assert again.out == "already applied, nothing written: ~/.kimi-code/config.toml\n"
+    assert again.out == f"already applied, nothing written: {Path('~/.kimi-code/config.toml')}\n"
     assert (config.read_bytes(), config.stat().st_mtime_ns, config.stat().st_ino) == once
 
 
 def test_then_revert_gives_the_old_bytes(kimifix: Kimifix, config: Path) -> None:
     """The bytes, the mode and the owner after `revert` are those before `apply`."""
-    before = config.read_bytes(), mode_of(config)
+    before = config.read_bytes()
     kimifix("apply", "--yes")
     reverted = kimifix("revert", "--yes")
     assert "byte for byte" in reverted.out
-    assert (config.read_bytes(), mode_of(config)) == before
+    assert config.read_bytes() == before
+    assert has_mode(config, 0o644)
 
 
 def test_new_managed_models_come_along(kimifix: Kimifix, config: Path) -> None:
@@ -192,11 +188,11 @@ def test_key_from_stdin_makes_the_config_private(kimifix: Kimifix, config: Path)
     assert result.code == 0
     assert data_of(config)["providers"]["kimifix"]["api_key"] == KEY
     assert "oauth" not in data_of(config)["providers"]["kimifix"]
-    assert mode_of(config) == 0o600
+    assert has_mode(config, 0o600)
     assert "others lose their right to read it" in result.err
     assert KEY not in result.out + result.err
     kimifix("revert", "--yes")
-    assert mode_of(config) == 0o644
+    assert has_mode(config, 0o644)
     assert not [p for p in kimifix.state.rglob("*") if p.is_file() and KEY in p.read_text()]
 
 
@@ -325,7 +321,7 @@ def test_key_without_managed_provider_gets_the_documented_server(
     data = data_of(config)
     assert data["providers"]["kimifix"]["base_url"] == "https://api.kimi.com/coding/v1"
     assert data["models"][data["default_model"]]["model"] == "kimi-for-coding"
-    assert mode_of(config) == 0o600
+    assert has_mode(config, 0o600)
     assert kimifix("apply").out.startswith("already applied")
     assert kimifix("revert", "--yes").code == 0
     assert not config.exists() if text is None else config.read_text() == text
@@ -345,7 +341,7 @@ def test_sandbox_needs_nothing_and_touches_nothing(kimifix: Kimifix, tmp_path: P
     assert result.code == 0
     sandbox = Path(result.json["sandbox"])
     assert data_of(sandbox / "config.toml")["default_model"] == "kimifix/kimi-for-coding"
-    assert mode_of(sandbox) == 0o700
+    assert has_mode(sandbox, 0o700)
     assert kimifix("revert", "--yes", "--home", sandbox).code == 0
     assert (sandbox / "config.toml").read_text() == LOGGED_IN
 
@@ -421,7 +417,7 @@ def test_switching_routes_needs_one_revert(kimifix: Kimifix, config: Path) -> No
     provider = data_of(config)["providers"]["kimifix"]
     assert provider["custom_headers"] == {"X-Msh-Platform": "other"}
     assert "api_key" not in provider
-    assert mode_of(config) == 0o644
+    assert has_mode(config, 0o644)
     assert kimifix("revert", "--yes").code == 0
     assert config.read_text() == LOGGED_IN
 

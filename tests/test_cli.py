@@ -90,5 +90,5 @@ def test_home_wins_over_the_variable(kimifix: Kimifix, tmp_path: Path) -> None:
 def test_text_abbreviates_the_users_home_and_json_does_not(kimifix: Kimifix, home: Path) -> None:
     """Text is made to be pasted, JSON to be used."""
     write_config(home, "")
-    assert kimifix("revert").out == "nothing to revert: ~/.kimi-code/config.toml\n"
+    assert kimifix("revert").out == f"nothing to revert: {Path('~/.kimi-code/config.toml')}\n"
     assert kimifix("revert", "--json").json["config"] == str(home / "config.toml")

@@ -42,7 +42,7 @@ def test_nothing_to_revert_is_no_error(kimifix: Kimifix, config: Path) -> None:
     """Without our entries there is nothing to do, exit 0, and nothing is written."""
     result = kimifix("revert")
     assert result.code == 0
-    assert result.out == "nothing to revert: ~/.kimi-code/config.toml\n"
+    assert result.out == f"nothing to revert: {Path('~/.kimi-code/config.toml')}\n"
     assert not kimifix.state.exists()
 
 

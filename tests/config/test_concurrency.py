@@ -121,7 +121,7 @@ def _held_by_another(trial: Trial) -> Iterator[subprocess.Popen[bytes]]:
         yield holder
 
 
-@lacking_in_wine("the error number that says a file is locked")
+@lacking_in_wine("error number that says a file is locked")
 def test_a_run_waits_for_another_one_to_end(tmp_path: Path) -> None:
     """And then goes on."""
     trial = Trial(tmp_path)
@@ -132,7 +132,7 @@ def test_a_run_waits_for_another_one_to_end(tmp_path: Path) -> None:
     trial.carries_on()
 
 
-@lacking_in_wine("the error number that says a file is locked")
+@lacking_in_wine("error number that says a file is locked")
 def test_the_wait_is_bounded_and_the_error_names_who_holds_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +151,7 @@ def test_the_wait_is_bounded_and_the_error_names_who_holds_the_lock(
     trial.carries_on()
 
 
-@lacking_in_wine("the error number that says a file is locked")
+@lacking_in_wine("error number that says a file is locked")
 def test_a_holder_without_number_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import tomllib
 from copy import deepcopy
 from pathlib import Path
@@ -16,6 +15,7 @@ import tomlkit
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from support.configs import sign_in
+from support.platforms import has_mode
 from support.rounds import rounds
 from support.surface import Data, configs, names, scalars, written
 from support.verbs import KEY, apply, revert
@@ -259,7 +259,7 @@ def home_with(tmp_path: Path, content: bytes, mode: int = 0o600) -> Path:
 def is_reverted(home: Path, content: bytes, mode: int) -> bool:
     """Tell whether the config is as it was and nothing stray lies beside it."""
     config = home / "config.toml"
-    unchanged = config.read_bytes() == content and stat.S_IMODE(config.stat().st_mode) == mode
+    unchanged = config.read_bytes() == content and has_mode(config, mode)
     return unchanged and {path.name for path in home.iterdir()} == {"config.toml", "credentials"}
 
 
@@ -286,7 +286,7 @@ def test_applying_again_changes_nothing_and_reverting_gives_the_bytes(
     config = home / "config.toml"
     assert apply(home, **request).status == "applied"
     after = config.read_bytes()
-    assert config.stat().st_mode & 0o077 == (0 if KEY.encode() in after else mode & 0o077)
+    assert has_mode(config, 0o600 if KEY.encode() in after else mode)
     assert apply(home, **request).status == "unchanged"
     assert config.read_bytes() == after
     outcome = revert(home)

@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from support.platforms import lacking_in_wine
 
 from kimifix.config import files, storage
 from kimifix.config.files import read
@@ -157,6 +158,7 @@ def test_config_that_stays_open(
 
 
 @pytest.mark.skipif(sys.platform != "win32", reason="elsewhere the folder decides")
+@lacking_in_wine("mark that keeps a file from being replaced")
 def test_config_that_is_marked_read_only(config: Path, store: Store) -> None:
     """It stays as it is, and the hint names the mark."""
     config.chmod(0o444)

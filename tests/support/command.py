@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import locale
 import os
 import subprocess
 import sys
@@ -61,7 +62,7 @@ class Kimifix:
             [sys.executable, *arguments],
             input="" if stdin is None else stdin,
             capture_output=True,
-            encoding="utf-8",
+            encoding=locale.getencoding(),
             env={**os.environ, **(env or {})},
             timeout=120,
             check=False,

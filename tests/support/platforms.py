@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -35,6 +36,12 @@ def posix(reason: str) -> pytest.MarkDecorator:
 def lacking_in_wine(what: str) -> pytest.MarkDecorator:
     """Mark what holds on Windows, but not under Wine 8, which has no ``what``."""
     return pytest.mark.skipif(_is_wine(), reason=f"Wine 8 has no {what}")
+
+
+def has_mode(path: Path, mode: int) -> bool:
+    """Tell whether a file has this mode; Windows knows of it only who may write."""
+    seen = stat.S_IMODE(path.stat().st_mode)
+    return not (seen ^ mode) & 0o200 if sys.platform == "win32" else seen == mode
 
 
 symlinks = pytest.mark.skipif(

@@ -8,6 +8,7 @@ from tempfile import mkdtemp
 
 from support.command import STATE_VARIABLES
 from support.configs import LOGGED_IN, sign_in
+from support.platforms import has_mode
 from support.verbs import KEY, Agreeing, apply, revert
 
 from kimifix.config import storage
@@ -58,7 +59,7 @@ class Trial:
         assert outcome.proposal is not None
         assert outcome.proposal.exact
         assert self.content == self.old
-        assert self.config.stat().st_mode & 0o777 == self.mode
+        assert has_mode(self.config, self.mode)
         assert self.strays == []
         assert not (self.store.folder / "intent.json").exists()
         assert not (self.store.folder / "receipt.json").exists()
