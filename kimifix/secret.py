@@ -1,7 +1,8 @@
 """Values that must never be printed, and the net that catches them if they are.
 
-Every secret that kimifix comes across is registered by ``register``; ``redact``
-is applied by the only printer to all that leaves the process, tracebacks included.
+A value is a secret by the place where it stands in the config, by its look, or because
+it was met before and registered. ``redact`` is applied by the only printer to all that
+leaves the process, tracebacks included.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
+from unicodedata import category
 
 MASK = "***"
 
 # Shorter values ("none", "file") would blot out ordinary words; a secret of fewer
 # characters is still masked where it stands as a value, see `config.redaction`.
-_SHORTEST_REGISTERED = 6
+_SHORTEST = 6
+# A longer value is known by its pieces: no text takes more look-ups than this at any place.
+_LONGEST = 64
 
-_registered: set[str] = set()
+# What is registered, by its beginning and its length.
+_registered: dict[str, dict[int, set[str]]] = {}
 
 _SECRET_NAME = re.compile(
     r"api[-_]?key|token|secret|passw|authori[sz]ation|cookie|credential|private[-_]?key",
@@ -26,12 +31,29 @@ _SECRET_NAME = re.compile(
 # Names that the pattern above catches although their values are public: counts and
 # the name of an environment variable or of a login slot.
 _PUBLIC_NAME = re.compile(r"max_\w*tokens|\w*tokens|token_type|api_key_env|storage", re.IGNORECASE)
+# Tables with keys of the user's own: all in them may be secret.
+_FREE_TABLE = re.compile(r"env|.*(?:headers?|query|params|body)", re.IGNORECASE | re.DOTALL)
+# What may stand in them and is known elsewhere: masked there, and nowhere else.
+_PLAIN_VALUE = re.compile(r"[a-z]*|[^:]*://.*", re.DOTALL)
+_ADDRESS_NAME = re.compile(r"(?:proxy|url|uri|host|endpoint)$", re.IGNORECASE)
 
-_LOOKS_SECRET = re.compile(
-    r"\bsk-[A-Za-z0-9_-]{8,}"  # API keys of the Kimi platforms and most others
-    r"|\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){0,2}"  # JSON web tokens
-    r"|(?<=Bearer )[^\s\"',}]{6,}"
-    r"|(?<=://)[^/\s:@\"']+:[^/\s@\"']+(?=@)"  # user:password in a URL
+# Nothing in these patterns is looked at twice: a text may be long and odd.
+_LOOKS_SECRET = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\b(sk-[A-Za-z0-9_-]{8,})",  # API keys of the Kimi platforms and most others
+        r"\b(eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){0,2})",  # JSON web tokens
+        r"(?i:bearer) ([^\s\"',}]{6,})",
+        r"(?i:basic) (?=\S[a-z+/_-]*[A-Z0-9=])([A-Za-z0-9+/_-]{5,}=*)",  # not a usual word
+        r"://([^/\s\"'?#]+)@",  # the user, and what follows a question mark, in a URL
+        r"://[^\s\"'`?#]*(?:(?:\?|#(?=[^\s\"'`=]*=))([^\s\"'`]+))?",
+    )
+)
+_INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
+_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI
+    r"|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC and the like
+    r"|\x1b[ -/]*[0-~]"
 )
 
 
@@ -59,16 +81,57 @@ class Secret:
 
 
 def register(value: str) -> None:
-    """Have ``redact`` mask ``value`` from now on, where it is long enough to be told apart."""
-    if len(value) >= _SHORTEST_REGISTERED:
-        _registered.add(value)
+    """Have ``redact`` mask each line of ``value`` from now on, where it can be told apart."""
+    lines = ("".join(c for c in line if not is_invisible(c)) for line in value.splitlines())
+    for line in map(str.strip, lines):
+        last = max(len(line) - _LONGEST, 0)
+        for start in (*range(0, last, _LONGEST), last):
+            piece = line[start : start + _LONGEST]
+            if len(piece) >= _SHORTEST:
+                of_length = _registered.setdefault(piece[:_SHORTEST], {})
+                of_length.setdefault(len(piece), set()).add(piece)
 
 
 def redact(text: str) -> str:
-    """Return ``text`` with every registered secret, and all that looks like one, as ``***``."""
-    for value in sorted(_registered, key=len, reverse=True):
-        text = text.replace(value, MASK)
-    return _LOOKS_SECRET.sub(MASK, text)
+    """Return ``text`` with every registered secret, and all that looks like one, as ``***``.
+
+    Those as well that something invisible cuts in two, as an escape sequence does.
+    """
+    if text.isprintable():
+        found = _secrets(text)
+    else:
+        hidden = _SEQUENCE.sub(lambda match: "\0" * len(match[0]), text)
+        hidden = "".join("\0" if is_invisible(c) else c for c in hidden)
+        places = [place for place, c in enumerate(hidden) if c != "\0"]
+        joined = _secrets(hidden.replace("\0", ""))
+        found = [(places[start], places[end - 1] + 1) for start, end in joined]
+        found += _secrets(hidden)
+    pieces: list[str] = []
+    position = 0
+    for start, end in sorted(found):
+        if start > position or not pieces:
+            pieces += [text[position:start], MASK]
+        position = max(position, end)
+    return "".join(pieces) + text[position:]
+
+
+def is_invisible(character: str) -> bool:
+    """Tell whether a character controls or formats a text, or breaks its lines."""
+    return category(character) in _INVISIBLE
+
+
+def _secrets(text: str) -> list[tuple[int, int]]:
+    found = _look_alikes(text)
+    for start in range(len(text) - _SHORTEST + 1 if _registered else 0):
+        for length, pieces in _registered.get(text[start : start + _SHORTEST], {}).items():
+            if text[start : start + length] in pieces:
+                found.append((start, start + length))
+    return found
+
+
+def _look_alikes(text: str) -> list[tuple[int, int]]:
+    matches = (match for look in _LOOKS_SECRET for match in look.finditer(text))
+    return [match.span(1) for match in matches if match[1]]
 
 
 @lru_cache(maxsize=1024)
@@ -80,23 +143,36 @@ def is_secret_name(name: str) -> bool:
 def secrets_in(data: Mapping[str, Any]) -> Iterator[str]:
     """Yield the secret values of a parsed config, however deep.
 
-    A value counts when its key says so, when it stands in an ``env`` or
-    ``custom_headers`` table (their keys are free), or when it looks like a secret.
+    A value counts when its place says so, unless that is a table of free keys and the
+    value an ordinary one; and of the others what looks like a secret.
     """
     for path, value in _strings(data, ()):
-        if is_secret_path(path) or _LOOKS_SECRET.search(value):
+        if _is_named(path) or (is_secret(path, value) and not _PLAIN_VALUE.fullmatch(value)):
             yield value
+        for start, end in _look_alikes(value):
+            yield value[start:end]
+            yield from re.split("[:=&]", value[start:end])[1:]
+
+
+def is_secret(path: tuple[str, ...], value: str) -> bool:
+    """Tell whether ``value`` at ``path`` of the config is a secret, whatever it looks like."""
+    has_user = "@" in value and "://" not in value
+    return is_secret_path(path) or (has_user and _ADDRESS_NAME.search(path[-1]) is not None)
 
 
 def is_secret_path(path: tuple[str, ...]) -> bool:
     """Tell whether the value at ``path`` of the config is a secret, judged by the path alone."""
-    if not path:
-        return False
-    if is_secret_name(path[-1]) or (len(path) > 1 and is_secret_name(path[-2])):
-        return True
-    return "env" in path[:-1] or (
-        "custom_headers" in path[:-1] and not is_identity_header(path[-1])
-    )
+    is_free = any(map(_FREE_TABLE.fullmatch, _fixed(path)))
+    return _is_named(path) or (is_free and not is_identity_header(path[-1]))
+
+
+def _is_named(path: tuple[str, ...]) -> bool:
+    return any(map(is_secret_name, _fixed(path)[-2:]))
+
+
+def _fixed(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``path`` below the entry that it leads to: a provider may have any name."""
+    return path[2:] if path[:1] in (("providers",), ("models",)) else path
 
 
 def is_identity_header(header: str) -> bool:

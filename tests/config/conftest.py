@@ -12,7 +12,7 @@ from kimifix import secret
 @pytest.fixture(autouse=True)
 def _nothing_known_to_be_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test starts as a new process does: no value registered."""
-    monkeypatch.setattr(secret, "_registered", set())
+    monkeypatch.setattr(secret, "_registered", {})
 
 
 @pytest.fixture
