@@ -90,7 +90,7 @@ def _source(
     # An empty text has no line that could be in the way: everything lands where it belongs.
     edit = Edit("")
     # Source: all versions read `telemetry`; print mode of 0.38.0 obeys nothing else.
-    edit.set(("telemetry",), False)
+    edit.set(("telemetry",), "false")
     values: dict[KeyPath, Any] = {(name,): value for name, value in settings.items()}
     values |= {("providers", name): entry for name, entry in providers.items()}
     values |= {("models", alias): entry for alias, entry in models.items()}
@@ -99,7 +99,7 @@ def _source(
         if isinstance(harmless, Mapping):
             edit.add_table(path, harmless)
         else:
-            edit.set_source(path, source_of(harmless))
+            edit.set(path, source_of(harmless))
     return edit.result()
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from kimifix.config.change import KeyPath
-from kimifix.config.scan import Statement, members, newline_at, statements
+from kimifix.config.scan import Bounds, Statement, inside, statements
 from kimifix.errors import UnsupportedShapeError
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -43,13 +44,22 @@ class Edit:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._newline = newline_at(text, len(text))
+        self._newline = "\r\n" if text.rpartition("\n")[0].endswith("\r") else "\n"
         self._splices: list[_Splice] = []
-        self._block: list[tuple[KeyPath, Mapping[str, Any]]] = []
+        self._block: list[str] = []
         self._pairs: dict[Statement, list[str]] = {}
         self._statements = list(statements(text))
-        self._values = {s.path: s for s in self._statements if not s.is_header}
         self._headers = {s.path: s for s in self._statements if s.is_header and not s.array}
+        # The members of each inline table that no array holds, by where the table begins.
+        self._members = {
+            table.value[0]: found
+            for statement in self._statements
+            if self._is_table(statement)
+            for table, found in inside(text, statement)
+            if table.value and self._is_table(table) and not table.array
+        }
+        self._all = [*self._statements, *chain(*self._members.values())]
+        self._values = {s.path: s for s in self._all if not s.is_header}
 
     @property
     def completes_last_line(self) -> bool:
@@ -62,12 +72,8 @@ class Edit:
         """Whether the result loses the last line of the text."""
         return any(s.start < s.end == len(self._text) and not s.text for s in self._splices)
 
-    def set(self, path: KeyPath, value: str | bool) -> Replaced:
-        """Set the value at ``path``, whether or not there is one."""
-        return self.set_source(path, source_of(value))
-
-    def set_source(self, path: KeyPath, source: str) -> Replaced:
-        """Do as ``set`` does, with the value given as TOML source."""
+    def set(self, path: KeyPath, source: str) -> Replaced:
+        """Set the value at ``path``, given as TOML source, whether or not there is one."""
         statement, container = self._find(path)
         if statement is not None and statement.value is not None:
             self._replace(statement.value, source)
@@ -77,24 +83,31 @@ class Edit:
             return Replaced(None)
         line = self._line_for(path, source)
         if line is None:
-            self._block.append((path[:-1], {path[-1]: _Source(source)}))
+            self._block += ["", f"[{dotted(path[:-1])}]", f"{key_source(path[-1])} = {source}"]
             return Replaced(None, new_table=True)
         self._splices.append(line)
         return Replaced(None)
 
     def rename(self, path: KeyPath, source: str) -> Replaced:
-        """Give the last part of the key at ``path`` another name, given as TOML source."""
-        statement, _ = self._find(path)
-        if statement is None:
-            raise UnsupportedShapeError(f"`{dotted(path)}` is spread over several tables")
-        self._replace(statement.key, source)
-        return Replaced(self._slice(statement.key))
+        """Give the last part of ``path`` another name, given as TOML source.
+
+        Where several keys spell that part, the result has the source of each, a line for
+        each, unless they are the same; and such a result is taken as ``source``, too.
+        """
+        places = self._keys.get(path)
+        if places is None:
+            raise UnsupportedShapeError(f"`{dotted(path)}` has no key of its own")
+        names = source.split("\n")
+        for n, bounds in enumerate(places):
+            self._replace(bounds, names[n if len(names) == len(places) else 0])
+        old = [self._slice(bounds) for bounds in places]
+        return Replaced("\n".join(old) if len(set(old)) > 1 else old[0])
 
     def add_table(self, path: KeyPath, table: Mapping[str, Any]) -> None:
         """Add a table where there is none."""
         _, container = self._find(path)
         if container is None:
-            self._block.append((path, table))
+            self._block += ["", *_table_lines(path, table)]
         else:
             self._add_pair(container, path, _inline(table))
 
@@ -140,28 +153,42 @@ class Edit:
         text = "".join(pieces)
         if line_end_owed:
             text += self._newline
-        lines: list[str] = []
-        for path, table in self._block:
-            lines += ["", *_table_lines(path, table)]
-        if not text:
-            del lines[:1]
-        return text + "".join(line + self._newline for line in lines)
+        block = self._block if text else self._block[1:]
+        return text + "".join(line + self._newline for line in block)
 
     def _find(self, path: KeyPath) -> tuple[Statement | None, Statement | None]:
         """Return the statement of ``path``, or else the inline table it would have to be in."""
-        found = next(
-            (self._values[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self._values),
-            None,
-        )
-        while found is not None and found.path != path:
-            if found.value is None or self._text[found.value[0]] != "{":
+        for n in range(len(path), 0, -1):
+            found = self._values.get(path[:n])
+            if found is None:
+                continue
+            if n == len(path):
+                return found, None
+            if not self._is_table(found):
                 raise UnsupportedShapeError(f"`{dotted(found.path)}` is not a table")
-            inner = (m for m in members(self._text, found) if path[: len(m.path)] == m.path)
-            member = next(inner, None)
-            if member is None:
-                return None, found
-            found = member
-        return found, None
+            return None, found
+        return None, None
+
+    def _is_table(self, statement: Statement) -> bool:
+        return statement.value is not None and self._text[statement.value[0]] == "{"
+
+    def _inside(self, table: Statement) -> list[Statement]:
+        return self._members.get(table.value[0], []) if table.value else []
+
+    @cached_property
+    def _keys(self) -> dict[KeyPath, list[Bounds]]:
+        """Where the last part of each path is spelled."""
+        places: dict[KeyPath, list[Bounds]] = {}
+        for statement in self._all:
+            for n, bounds in enumerate(statement.keys, statement.base + 1):
+                places.setdefault(statement.path[:n], []).append(bounds)
+        return places
+
+    @cached_property
+    def _last_below(self) -> dict[KeyPath, Statement]:
+        """The last value below each table."""
+        values = (s for s in self._statements if not s.is_header)
+        return {s.path[:n]: s for s in values for n in range(1, len(s.path))}
 
     def _line_for(self, path: KeyPath, source: str) -> _Splice | None:
         """Return a new line for the value at ``path``, None where its table does not exist."""
@@ -171,12 +198,10 @@ class Edit:
         header = self._headers.get(table)
         if header is not None:
             return self._line(header.end, path[-1:], source)
-        for statement in reversed(self._statements):
-            if not statement.is_header and _below(statement.path, table):
-                if statement.base < len(table):
-                    return self._line(statement.end, path[statement.base :], source)
-                return None
-        return None
+        last = self._last_below.get(table)
+        if last is None or last.base >= len(table):
+            return None
+        return self._line(last.end, path[last.base :], source)
 
     def _line(self, position: int, key: KeyPath, source: str) -> _Splice:
         return _Splice(position, position, f"{dotted(key)} = {source}{self._newline}")
@@ -209,19 +234,18 @@ class Edit:
         self._pairs.setdefault(container, []).append(pair)
 
     def _into_inline_table(self, container: Statement, pairs: list[str]) -> _Splice:
-        inside = members(self._text, container)
-        if inside:
-            return _Splice(inside[-1].end, inside[-1].end, "".join(f", {p}" for p in pairs))
+        if there := self._inside(container):
+            return _Splice(there[-1].end, there[-1].end, "".join(f", {p}" for p in pairs))
         start = container.value[0] + 1 if container.value else 0
         return _Splice(start, start, ", ".join(pairs))
 
     def _remove_members(
         self, container: Statement, paths: Collection[KeyPath], above: Collection[KeyPath]
     ) -> None:
-        inside = members(self._text, container)
+        there = self._inside(container)
         kept_end: int | None = None
         run: Statement | None = None
-        for member in inside:
+        for member in there:
             if _covered(member.path, paths):
                 run = run or member
                 if kept_end is not None:
@@ -235,19 +259,13 @@ class Edit:
             if member.path in above:
                 self._remove_members(member, paths, above)
         if run is not None and kept_end is None:
-            self._splices.append(_Splice(run.start, inside[-1].end, ""))
+            self._splices.append(_Splice(run.start, there[-1].end, ""))
 
     def _replace(self, bounds: tuple[int, int], source: str) -> None:
         self._splices.append(_Splice(*bounds, source))
 
     def _slice(self, bounds: tuple[int, int]) -> str:
         return self._text[slice(*bounds)]
-
-
-class _Source(str):
-    """A value that is TOML source already."""
-
-    __slots__ = ()
 
 
 def dotted(path: KeyPath) -> str:
@@ -263,24 +281,15 @@ def key_source(name: str) -> str:
 
 def source_of(value: object) -> str:
     """Return a value as TOML source on one line; ``value`` is what tomllib gives."""
-    if isinstance(value, _Source):
-        return str(value)
     if isinstance(value, Mapping):
         return _inline(value)
     if isinstance(value, list):
         return "[" + ", ".join(map(source_of, value)) + "]"
-    if isinstance(value, str):
-        return _string_source(value)
-    if isinstance(value, bool | int):
-        return str(value).lower()
-    return _tomlkit_source(value)
-
-
-def _string_source(value: str) -> str:
-    return f'"{value}"' if _PLAIN_STRING.fullmatch(value) else _tomlkit_source(value)
-
-
-def _tomlkit_source(value: object) -> str:
+    if isinstance(value, str) and _PLAIN_STRING.fullmatch(value):
+        return f'"{value}"'
+    if isinstance(value, int):
+        # Python prints no decimal number of more than 4,300 digits.
+        return str(value).lower() if value < 2**63 else hex(value)
     import tomlkit
 
     return tomlkit.item(value).as_string()

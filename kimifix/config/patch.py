@@ -8,7 +8,7 @@ data with the intended change and nothing else.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isnan
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ def patch(document: Document, change: Change) -> Patched:
         _at(expected, path[:-1])[name] = _at(expected, path[:-1]).pop(path[-1])
         moved.append(Moved(path, replaced.source, name, is_key=True))
     for path, value in change.values.items():
-        replaced = edit.set(path, value)
+        replaced = edit.set(path, source_of(value))
         _at(expected, path[:-1])[path[-1]] = value
         moved.append(Moved(path, replaced.source, value, new_table=replaced.new_table))
     for path, table in change.tables.items():
@@ -99,7 +99,7 @@ def unpatch(document: Document, undo: Undo | None) -> Unpatched:
             edit.rename(back.path, back.source)
             table[_key(back.source)] = table.pop(name)
         else:
-            edit.set_source(back.path, back.source)
+            edit.set(back.path, back.source)
             table[name] = _value(back.source)
     edit.remove(gone, headers)
     cut = edit.cuts_last_line
@@ -148,10 +148,12 @@ def _returns(document: Document, undo: Undo | None) -> Iterator[_Return]:
     moved = {m.path_since: m for m in undo.moved} if undo else {}
     own = document.aliases_of(OWN)
     foreign = {alias for alias in document.models if alias not in own}
+    counterpart = _managed_counterparts(document)
     for reference in document.references:
         was = moved.pop(reference.path, None)
         if _is_own(reference.alias, own) and reference.alias not in foreign:
-            yield _return(document, reference, was, own, foreign)
+            managed = counterpart(reference.alias, own.get(reference.alias, {}))
+            yield _return(reference, was, managed, foreign)
     if data.get("default_provider") == OWN:
         was = moved.pop(("default_provider",), None)
         managed = source_of(MANAGED) if MANAGED in document.providers else None
@@ -161,7 +163,7 @@ def _returns(document: Document, undo: Undo | None) -> Iterator[_Return]:
         # `kimi provider remove` and the client's model refresh unset a default of ours.
         # A user who chose another one would have left another one.
         was_there = _value(default.old) in foreign
-        alias = None if was_there else _managed_counterpart(document, str(default.new), {})
+        alias = None if was_there else counterpart(str(default.new), {})
         if was_there or alias:
             source = default.old if was_there else source_of(alias)
             yield _Return(("default_model",), source)
@@ -171,11 +173,7 @@ def _returns(document: Document, undo: Undo | None) -> Iterator[_Return]:
 
 
 def _return(
-    document: Document,
-    reference: Reference,
-    was: Moved | None,
-    own: Mapping[str, Any],
-    foreign: Collection[str],
+    reference: Reference, was: Moved | None, managed: str | None, foreign: Collection[str]
 ) -> _Return:
     source = None
     if was and was.new == reference.alias:
@@ -183,9 +181,8 @@ def _return(
             return _Return(reference.path, None, with_table=was.new_table)
         if (_key(was.old) if was.is_key else _value(was.old)) in foreign:
             source = was.old
-    alias = _managed_counterpart(document, reference.alias, own.get(reference.alias, {}))
-    if source is None and alias is not None:
-        source = key_source(alias) if reference.is_key else source_of(alias)
+    if source is None and managed is not None:
+        source = key_source(managed) if reference.is_key else source_of(managed)
     return _Return(reference.path, source, reference.is_key)
 
 
@@ -207,8 +204,8 @@ def _is_own(alias: str, own: Collection[str]) -> bool:
     return alias in own or alias.startswith(f"{OWN}/")
 
 
-def _managed_counterpart(document: Document, alias: str, twin: Mapping[str, Any]) -> str | None:
-    """Return the managed alias that ``alias`` of ours stands in for.
+def _managed_counterparts(document: Document) -> Callable[[str, Mapping[str, Any]], str | None]:
+    """Return what finds the managed alias that an alias of ours, and its entry, stand in for.
 
     That is the one it is named after, else the first of the same model, else the first one.
     """
@@ -216,15 +213,22 @@ def _managed_counterpart(document: Document, alias: str, twin: Mapping[str, Any]
         # As it will be again.
         document = Document({**document.data, "default_provider": MANAGED})
     managed = document.served_by(MANAGED)
-    named = alias.removeprefix(f"{OWN}/")
-    if named in managed:
-        return named
-    same = (name for name, model in managed.items() if model.get("model") == twin.get("model"))
-    return next(same, next(iter(managed), None))
+    first = next(iter(managed), None)
+    models = {alias: entry.get("model") for alias, entry in reversed(managed.items())}
+    by_model = {model: alias for alias, model in models.items() if isinstance(model, str)}
+
+    def counterpart(alias: str, twin: Mapping[str, Any]) -> str | None:
+        named, model = alias.removeprefix(f"{OWN}/"), twin.get("model")
+        if named in managed:
+            return named
+        return by_model.get(model, first) if isinstance(model, str) else first
+
+    return counterpart
 
 
 def _key(source: str) -> str:
-    (key,) = tomllib.loads(f"{source} = 0")
+    """Return the name that ``source`` spells; of several spellings all say the same."""
+    (key,) = tomllib.loads(source.partition("\n")[0] + " = 0")
     return key
 
 

@@ -4,6 +4,10 @@ tomllib gives data without places and tomlkit gives no places either, cannot rea
 byte order mark, adds LF lines to a CRLF file and needs about ten times as long. An
 edit that leaves every foreign byte alone needs places and nothing else, so this is
 a scanner, not a parser: it takes a text that tomllib has accepted and relies on it.
+
+Each pattern is a run of one class of characters, or a few of them that cannot overlap:
+nothing is looked at twice, however odd the text. Possessive and atomic groups would say
+so more simply, but CPython before 3.11.5 matches them wrongly.
 """
 
 from __future__ import annotations
@@ -16,42 +20,37 @@ from typing import NamedTuple
 
 from kimifix.config.change import KeyPath
 
-_STRING = (
-    r'"""(?:[^"\\]|\\[\s\S]|"{1,2}(?!"))*+"{3,5}'
-    r"|'''(?:[^']|'{1,2}(?!'))*+'{3,5}"
-    r'|"(?:[^"\\\n]|\\.)*+"'
-    r"|'[^'\n]*+'"
-)
-_BLANK = re.compile(r"(?:[ \t]*+(?:#[^\n]*+)?\r?\n)*+[ \t]*+(?:#[^\n]*+\Z)?+")
-_KEY_PART = re.compile(r"""[ \t]*+([A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+""")
-_REST_OF_LINE = re.compile(r"[^\n]*+(?:\n|\Z)")
+Bounds = tuple[int, int]
+
 # A whole line of the kind of which a config is full: a bare key, and a string without
 # escapes or another value without brackets.
 _EASY_LINE = re.compile(
-    r"([A-Za-z0-9_-]++)[ \t]*+=[ \t]*+"
-    r"(\"[^\"\\\n]*+\"(?!\")|[A-Za-z0-9+-][^\s#]*+)[ \t]*+(?:#[^\n]*+)?+(?:\r?\n|\Z)"
+    r"([A-Za-z0-9_-]+)[ \t]*=[ \t]*"
+    r"(\"[^\"\\\n]*\"(?!\")|[A-Za-z0-9+-][^\s#]*)[ \t]*(?:#[^\n]*)?(?:\r?\n|\Z)"
 )
-_STRING_VALUE = re.compile(_STRING)
-_SCALAR = re.compile(r"[^,\]}#\r\n]*+")
-_NESTED = re.compile(rf"(?:{_STRING})|#[^\n]*+|([\[{{])|([\]}}])|[^\"'#\[\]{{}}]++")
-_SPACE = re.compile(r"[ \t\r\n]*+(?:#[^\n]*+\n[ \t\r\n]*+)*+")
+_COMMENT = re.compile(r"[^\r\n]*")
+_SPACE = re.compile(r"[ \t\r\n]*")
+_BLANK = re.compile(r"[ \t]*")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]*")
+_SCALAR = re.compile(r"[^,\]}#\r\n]*")
+_SIGN = re.compile(r"[\"'#\[\]{}]")
 
 
 class Statement(NamedTuple):
-    """A table header or a `key = value`, somewhere in the text.
+    """A table header or a `key = value`, somewhere in the text, or an element of an array.
 
     ``path`` leads from the root to what it defines; ``start`` and ``end`` bound its
-    whole lines (for a member of an inline table: the member alone). ``key`` bounds
-    the last part of the key, ``value`` the value; a header has no value. ``array``
-    marks a `[[header]]`; a path below one says nothing about its index.
+    whole lines (within a value: the member or element alone). ``keys`` bounds each part
+    of its own key, ``value`` the value; a header has no value, an element no key of its
+    own. ``array`` marks a `[[header]]`, and all that stands in an array: its path says
+    nothing about an index; nor does a path below such a header.
     """
 
     path: KeyPath
     start: int
     end: int
-    key: tuple[int, int]
-    value: tuple[int, int] | None
-    base: int = 0
+    keys: tuple[Bounds, ...]
+    value: Bounds | None
     array: bool = False
 
     @property
@@ -59,105 +58,112 @@ class Statement(NamedTuple):
         """Whether this is a `[table]` or `[[table]]` line."""
         return self.value is None
 
+    @property
+    def base(self) -> int:
+        """How much of the path the header or inline table gives in which this stands."""
+        return len(self.path) - len(self.keys)
+
 
 def statements(text: str) -> Iterator[Statement]:
-    """Yield the statements of ``text`` in order; inline tables are not entered, see ``members``.
+    """Yield the statements of ``text`` in order; values are not entered, see ``inside``.
 
     ``text`` is valid TOML without a byte order mark.
     """
     header: KeyPath = ()
-    position = _past_blank(text, 0)
+    position = _past_space(text, 0)
     while position < len(text):
         start = text.rfind("\n", 0, position) + 1
-        if text[position] == "[":
-            array = text.startswith("[[", position)
-            path, key, _ = _key(text, position + (2 if array else 1))
-            end = _line_end(text, key[1])
-            header = path
-            yield Statement(path, start, end, key, None, array=array)
-        elif easy := _EASY_LINE.match(text, position):
+        if easy := _EASY_LINE.match(text, position):
             end = easy.end()
-            path = (*header, easy[1])
-            yield Statement(path, start, end, easy.span(1), easy.span(2), len(header))
+            yield Statement((*header, easy[1]), start, end, (easy.span(1),), easy.span(2))
+        elif text[position] == "[":
+            array = text.startswith("[[", position)
+            header, keys, _ = _key(text, position + (2 if array else 1), ())
+            end = _line_end(text, keys[-1][1])
+            yield Statement(header, start, end, keys, None, array)
         else:
-            path, key, after = _key(text, position)
-            value = _value(text, after + 1)
+            path, keys, first = _key(text, position, header)
+            value = (first, _value_end(text, first))
             end = _line_end(text, value[1])
-            yield Statement(header + path, start, end, key, value, len(header))
-        position = _past_blank(text, end)
+            yield Statement(path, start, end, keys, value)
+        position = _past_space(text, end)
 
 
-def members(text: str, statement: Statement) -> list[Statement]:
-    """Return the members of the inline table that is the value of ``statement``, one level deep.
+def inside(text: str, statement: Statement) -> Iterator[tuple[Statement, list[Statement]]]:
+    """Yield each inline table and array in the value of ``statement``, with what is in it.
 
-    Empty when the value is no inline table.
+    That is what stands directly in it: the members or elements in order. The inner tables
+    and arrays come before the outer ones, and the value itself comes last.
     """
-    if statement.value is None or text[statement.value[0]] != "{":
-        return []
-    found = []
-    position = _past_space(text, statement.value[0] + 1)
-    while text[position] != "}":
-        path, key, after = _key(text, position)
-        value = _value(text, after + 1)
-        found.append(Statement(statement.path + path, position, value[1], key, value))
-        position = _past_space(text, value[1])
-        if text[position] == ",":
-            position = _past_space(text, position + 1)
-    return found
+    if statement.value is None or text[statement.value[0]] not in "[{":
+        return
+    opening = statement.value[0]
+    opened: list[tuple[Statement, int, list[Statement]]] = [(statement, opening, [])]
+    position = opening + 1
+    while opened:
+        container, opening, found = opened[-1]
+        start = position = _past_space(text, position)
+        if text[start] == ",":
+            position += 1
+        elif text[start] in "]}":
+            position += 1
+            del opened[-1]
+            if opened:
+                container = container._replace(end=position, value=(opening, position))
+                opened[-1][2].append(container)
+            yield container, found
+        else:
+            path, in_array = container.path, text[opening] == "["
+            keys: tuple[Bounds, ...] = ()
+            if not in_array:
+                path, keys, position = _key(text, start, path)
+            value = position
+            is_nested = text[value] in "[{"
+            position = value + 1 if is_nested else _value_end(text, value)
+            array = container.array or in_array
+            inner = Statement(path, start, position, keys, (value, position), array)
+            if is_nested:
+                opened.append((inner, value, []))
+            else:
+                found.append(inner)
 
 
-def elements(text: str, statement: Statement) -> list[Statement]:
-    """Return the elements of the array that is the value of ``statement``, one level deep.
-
-    Each has the path and key of the array. Empty when the value is no array.
-    """
-    if statement.value is None or text[statement.value[0]] != "[":
-        return []
-    found = []
-    position = _past_space(text, statement.value[0] + 1)
-    while text[position] != "]":
-        value = _value(text, position)
-        found.append(statement._replace(start=value[0], end=value[1], value=value))
-        position = _past_space(text, value[1])
-        if text[position] == ",":
-            position = _past_space(text, position + 1)
-    return found
+def comments(text: str) -> Iterator[Bounds]:
+    """Return the bounds of the comments of ``text``, from the hash to the end of the line."""
+    return ((start, end) for sign, start, end in _signs(text, 0) if sign == "#")
 
 
-def newline_at(text: str, position: int) -> str:
-    """Return the line end in use before ``position``, or the first one after it, or LF."""
-    end = text.rfind("\n", 0, position)
-    if end < 0:
-        end = text.find("\n")
-    return "\r\n" if end > 0 and text[end - 1] == "\r" else "\n"
-
-
-def _past_blank(text: str, position: int) -> int:
-    match = _BLANK.match(text, position)
-    return match.end() if match else position
-
-
-def _past_space(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
+def _end(run: re.Pattern[str], text: str, position: int) -> int:
+    """Return where a run of characters, empty perhaps, ends that begins at ``position``."""
+    match = run.match(text, position)
     return match.end() if match else position
 
 
 def _line_end(text: str, position: int) -> int:
-    match = _REST_OF_LINE.match(text, position)
-    return match.end() if match else len(text)
+    """Return where the line ends, its line end included."""
+    return text.find("\n", position) + 1 or len(text)
 
 
-def _key(text: str, position: int) -> tuple[KeyPath, tuple[int, int], int]:
-    """Return a dotted key, the bounds of its last part, and where it ends."""
-    parts = []
+def _past_space(text: str, position: int) -> int:
+    """Return the first place from ``position`` on that is no space, line end or comment."""
+    position = _end(_SPACE, text, position)
+    while text.startswith("#", position):
+        position = _end(_SPACE, text, _end(_COMMENT, text, position))
+    return position
+
+
+def _key(text: str, position: int, above: KeyPath) -> tuple[KeyPath, tuple[Bounds, ...], int]:
+    """Return the path of a dotted key, the bounds of its parts, and where its value begins."""
+    parts = list(above)
+    bounds = []
     while True:
-        match = _KEY_PART.match(text, position)
-        if match is None:  # not reached on a text that tomllib accepts
-            raise ValueError(f"no key at {position}")
-        parts.append(_plain(match[1]))
-        if text[match.end() : match.end() + 1] != ".":
-            return tuple(parts), match.span(1), match.end()
-        position = match.end() + 1
+        start = _end(_BLANK, text, position)
+        end = _string_end(text, start) if text[start] in "\"'" else _end(_BARE_KEY, text, start)
+        parts.append(_plain(text[start:end]))
+        bounds.append((start, end))
+        position = _end(_BLANK, text, end) + 1
+        if text[position - 1] != ".":
+            return tuple(parts), tuple(bounds), _end(_BLANK, text, position)
 
 
 @lru_cache(maxsize=4096)
@@ -170,25 +176,46 @@ def _plain(part: str) -> str:
     return key
 
 
-def _value(text: str, position: int) -> tuple[int, int]:
-    start = _past_space(text, position)
+def _value_end(text: str, start: int) -> int:
     if text[start] in "\"'":
-        match = _STRING_VALUE.match(text, start)
-        return start, match.end() if match else len(text)
+        return _string_end(text, start)
     if text[start] in "[{":
-        return start, _nested_end(text, start)
-    match = _SCALAR.match(text, start)
-    end = match.end() if match else len(text)
-    return start, start + len(text[start:end].rstrip())
+        return _nested_end(text, start)
+    return start + len(text[start : _end(_SCALAR, text, start)].rstrip())
+
+
+def _string_end(text: str, start: int) -> int:
+    quote = text[start]
+    closing = quote * 3 if text.startswith(quote * 3, start) else quote
+    position = start + len(closing)
+    while True:
+        end = text.find(closing, position)
+        piece = text[position:end]
+        escapes = len(piece) - len(piece.rstrip("\\"))
+        if quote == "'" or escapes % 2 == 0:
+            break
+        position = end + 1
+    end += len(closing)
+    for _ in closing[1:]:  # up to two quotes before the closing ones belong to the text
+        end += text.startswith(quote, end)
+    return end
 
 
 def _nested_end(text: str, start: int) -> int:
     depth = 0
-    for match in _NESTED.finditer(text, start):
-        if match[1]:
-            depth += 1
-        elif match[2]:
-            depth -= 1
-            if depth == 0:
-                return match.end()
+    for sign, _, end in _signs(text, start):
+        depth += (sign in "[{") - (sign in "]}")
+        if depth == 0:
+            return end
     return len(text)
+
+
+def _signs(text: str, position: int) -> Iterator[tuple[str, int, int]]:
+    """Yield all strings, comments and brackets from ``position`` on: first character, bounds."""
+    while sign := _SIGN.search(text, position):
+        start, position = sign.span()
+        if sign[0] in "\"'":
+            position = _string_end(text, start)
+        elif sign[0] == "#":
+            position = _end(_COMMENT, text, start)
+        yield sign[0], start, position

@@ -31,7 +31,7 @@ def added(text: str) -> str:
 def set_to(text: str, path: tuple[str, ...], value: str | bool = "new") -> str:
     """Set a value; what tomllib then reads is the old data with the value in it."""
     edit = Edit(text)
-    edit.set(path, value)
+    edit.set(path, source_of(value))
     result = edit.result()
     data: Any = tomllib.loads(text)
     table = data
@@ -135,11 +135,11 @@ def test_a_value_in_a_table_joins_the_table_as_the_file_spells_it(text: str, res
 def test_what_stood_there_comes_back_as_source() -> None:
     """The source of the old value, quotes and all, or whether even its table is new."""
     edit = Edit("a = 'old'\n[t]\nb = 0x1F\n")
-    assert edit.set(("a",), "new").source == "'old'"
-    assert edit.set(("t", "b"), value=True).source == "0x1F"
-    missing = edit.set(("t", "c"), value=True)
+    assert edit.set(("a",), '"new"').source == "'old'"
+    assert edit.set(("t", "b"), "true").source == "0x1F"
+    missing = edit.set(("t", "c"), "true")
     assert (missing.source, missing.new_table) == (None, False)
-    new = edit.set(("u", "c"), value=True)
+    new = edit.set(("u", "c"), "true")
     assert (new.source, new.new_table) == (None, True)
     assert edit.rename(("t", "b"), "'d e'").source == "b"
     assert edit.result() == "a = \"new\"\n[t]\nc = true\n'd e' = true\n\n[u]\nc = true\n"
@@ -157,10 +157,32 @@ def test_a_key_is_renamed_where_it_stands() -> None:
         assert edit.result() == result
 
 
-def test_a_key_without_a_place_of_its_own_is_refused() -> None:
-    """A table by header, or one that dotted keys spread, has no single key to rename."""
-    for text in ("[p.a]\nx = 1\n", "p.a.x = 1\np.a.y = 1\n", ""):
-        with pytest.raises(UnsupportedShapeError, match=r"`p\.a` is spread over several tables"):
+@pytest.mark.parametrize(
+    ("text", "result", "old"),
+    [
+        ("[p.a]\nx = 1\n[p.b]\n", "[p.n]\nx = 1\n[p.b]\n", "a"),
+        ("p.a.x = 1\np.a.y.z = 1\n", "p.n.x = 1\np.n.y.z = 1\n", "a"),
+        ("[ p . 'a'.x ]\n[p.a]\n", "[ p . n.x ]\n[p.n]\n", "'a'\na"),
+        ('[[p.a]]\nx = 1\n[[p."a"]]\n', "[[p.n]]\nx = 1\n[[p.n]]\n", 'a\n"a"'),
+        ("[p]\na.x = 1\n[p.a.a]\na = 1\n", "[p]\nn.x = 1\n[p.n.a]\na = 1\n", "a"),
+        ("p = { a.x = 1, 'a'.y = 1 }", "p = { n.x = 1, n.y = 1 }", "a\n'a'"),
+        ("p = { q = { a = 1 }, a = { a = 1 } }", "p = { q = { a = 1 }, n = { a = 1 } }", "a"),
+    ],
+)
+def test_a_key_is_renamed_wherever_it_is_spelled(text: str, result: str, old: str) -> None:
+    """A table may be spread over headers and dotted keys; renamed back, all is as it was."""
+    edit = Edit(text)
+    replaced = edit.rename(("p", "a"), "n")
+    assert (edit.result(), replaced.source) == (result, old)
+    back = Edit(result)
+    back.rename(("p", "n"), old)
+    assert back.result() == text
+
+
+def test_a_key_that_is_nowhere_is_refused() -> None:
+    """Nor has an element of an array a key."""
+    for text in ("", "p = [{ a = 1 }]"):
+        with pytest.raises(UnsupportedShapeError, match=r"`p\.a` has no key"):
             Edit(text).rename(("p", "a"), "b")
 
 
@@ -232,16 +254,16 @@ def test_tells_whether_the_last_line_is_completed_or_cut() -> None:
     """A block or line at the end gives a last line its line end, and taking it away cuts it."""
     edit = Edit("a = 1")
     assert not edit.completes_last_line
-    edit.set(("a",), "x")
+    edit.set(("a",), '"x"')
     assert not edit.completes_last_line
-    edit.set(("b",), "x")
+    edit.set(("b",), '"x"')
     assert edit.completes_last_line
     assert edit.result() == 'a = "x"\nb = "x"\n'
     edit = Edit("a = 1\n")
-    edit.set(("b",), "x")
+    edit.set(("b",), '"x"')
     assert not edit.completes_last_line
     edit = Edit("")
-    edit.set(("b",), "x")
+    edit.set(("b",), '"x"')
     assert not edit.completes_last_line
     edit = Edit("a = 1\nb = 1\n")
     edit.remove({("a",)})

@@ -351,8 +351,8 @@ def test_a_result_that_cannot_be_proved_is_refused() -> None:
         patch(document("a = 1\n"), Change(values={("a", "b"): "x"}))
     with pytest.raises(UnsupportedShapeError, match="`a` is not a table"):
         patch(document("[[a]]\nb = 1\n"), Change(values={("a", "b"): "x"}))
-    with pytest.raises(UnsupportedShapeError, match=r"`a\.b` is spread over several tables"):
-        patch(document("[a.b]\n"), Change(keys={("a", "b"): "c"}))
+    with pytest.raises(UnsupportedShapeError, match=r"`a\.b` has no key of its own"):
+        patch(document("a = [{ b = 1 }]\n"), Change(keys={("a", "b"): "c"}))
     with pytest.raises(UnsupportedShapeError, match=r"`a\.b` would come out wrong"):
         patch(document(""), Change(tables={("a",): {"b": (1, 2)}}))
 
@@ -600,6 +600,25 @@ model = "k3"
     led_back = result.text.replace('models."kimifix/k3" =', "models.k3 =")
     back = unpatched(led_back, result.undo)
     assert (back.text, back.left) == (text, ())
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        "[secondary_model.models.'kimi-code/k3']\na = 1\n",
+        "[secondary_model.models.'kimi-code/k3'.b]\na = 1\n[secondary_model]\nmodels.x = 1\n",
+        "[secondary_model.models]\n'kimi-code/k3'.a = 1\n\"kimi-code/k3\".b = 2\n",
+        "[[secondary_model.models.'kimi-code/k3']]\n[[secondary_model.models.\"kimi-code/k3\"]]\n",
+        "[secondary_model]\nmodels = { 'kimi-code/k3'.a = 1, x = 1, 'kimi-code/k3'.b = {} }\n",
+    ],
+)
+def test_a_pool_spread_over_several_tables_moves_and_returns(pool: str) -> None:
+    """Each key that spells the alias is renamed, and gets its own spelling back."""
+    text = SET + MANAGED + pool
+    result = patched(text)
+    assert "kimi-code/k3" not in result.data["secondary_model"]["models"]
+    assert unpatched(result.text, result.undo).text == text
+    assert unpatched(result.text).data == document(text).data
 
 
 def test_two_aliases_of_one_model_are_led_back_each_to_its_own() -> None:

@@ -63,6 +63,14 @@ PLACES = [
     "[x]\nkeys = [[{{ api_key = {} }}], {{}}]",
     "[[x]]\n[[x]]\ntoken = {}",
     "[x.secrets]\nanything = {}",
+    "[providers.x.extra_headers]\nX-Mine = {}",
+    "[services.y]\ndefault_headers.deep.X-Mine = {}",
+    "[services.y]\nheaders = {}",
+    "[services.y]\nextraHeaders = [{}]",
+    "[services.y.query]\nanything = {}",
+    "[services.y]\nquery_params.anything = {}",
+    "[providers.x]\nextra_body = {{ deep = {{ anything = {} }} }}",
+    "[models.x.extra_body.metadata]\nanything = {}",
 ]
 
 
@@ -70,13 +78,13 @@ PLACES = [
 def test_a_secret_is_told_by_its_place(place: str) -> None:
     """However it is spelled; the text stays valid TOML."""
     for spelling in spellings(PLAIN):
-        text = place.format(spelling) + " # c\n[tail]\na = 1\n"
+        text = place.format(spelling) + "\n[tail]\na = 1\n"
         assert PLAIN in str(tomllib.loads(text))
         shown = masked(text)
         assert "horse" not in str(tomllib.loads(shown))
         assert "horse" not in shown
         assert escaped("horse") not in shown
-        assert shown.endswith(" # c\n[tail]\na = 1\n")
+        assert shown.endswith("\n[tail]\na = 1\n")
 
 
 @pytest.mark.parametrize("secret", [KEY, JWT])
@@ -95,16 +103,26 @@ def test_a_secret_is_told_by_its_look(place: str, secret: str) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        (f"# old: {KEY}\na = 1 # {KEY}\n", "# old: ***\na = 1 # ***\n"),
+        (f"# old: {KEY}\na = 1 # {PLAIN}\n#\n", "# ***\na = 1 # ***\n#\n"),
+        ("# Authorization: Basic dTpw\na = [ # api_key = 'a'\r\n]", "# ***\na = [ # ***\r\n]"),
+        ("a = '# b' # c", "a = '# b' # ***"),
         (f"[x.'{KEY}']\n\"{KEY}\" = 1", "[x.'***']\n\"***\" = 1"),
-        ("# Authorization: Bearer abcdefgh", "# Authorization: Bearer ***"),
-        (f"# {JWT}", "# ***"),
+        (f'[x."{escaped(KEY)}"]\n', '[x."***"]\n'),
+        (f'x = {{ "{escaped(KEY)}".y = 1 }}', 'x = { "***".y = 1 }'),
         ('url = "https://user:pass@host/x"', 'url = "https://***@host/x"'),
+        ('url = "https://the-token@host:1/x?"', 'url = "https://***@host:1/x?"'),
+        ('url = "https://u:p@ss@host/x?key=a b#c"', 'url = "https://***@host/x?*** b#c"'),
+        ("url = 'wss://host/?the-token'", "url = 'wss://host/?***'"),
+        ("url = 'https://host/x#access_token=a&b'", "url = 'https://host/x#***'"),
+        ("url = 'https://host/docs#anchor'", "url = 'https://host/docs#anchor'"),
         ('urls = ["https://u:p@h", "http://h"]', 'urls = ["https://***@h", "http://h"]'),
+        ("proxy = 'http://the-token@host:3128'", "proxy = 'http://***@host:3128'"),
+        ("proxy = 'the-token@host:3128'", f'proxy = "{MASK}"'),
+        ("[x]\nhttps_proxy = 'host:3128'", "[x]\nhttps_proxy = 'host:3128'"),
     ],
 )
-def test_a_secret_in_a_comment_key_or_url_is_told_by_its_look(text: str, shown: str) -> None:
-    """There no place speaks for it."""
+def test_a_secret_in_a_comment_key_or_url_is_not_shown(text: str, shown: str) -> None:
+    """In a comment no place speaks for it; of an address stay scheme, host, port and path."""
     assert masked(text) == shown
 
 
@@ -112,6 +130,7 @@ def test_a_user_in_a_url_is_hidden_with_the_password_however_escaped() -> None:
     """An escape in the middle of the address hides nothing from us."""
     assert PLAIN[:7] not in masked(f'url = "https://u:{escaped(PLAIN[:7])}@host"')
     assert masked('url = "https\\u003a//u:p@host"') == f'url = "{MASK}"'
+    assert masked('proxy = "u:p\\u0040host"') == f'proxy = "{MASK}"'
 
 
 def test_what_is_registered_is_masked_everywhere() -> None:
@@ -141,8 +160,10 @@ def test_numbers_and_tables_in_a_secret_place_are_masked() -> None:
         "[providers.x.custom_headers]\nX-Msh-Platform = 'kimi_cli'\nUser-Agent = 'a'",
         'display_name = "Kimi\\u0020For Coding \\""',
         "a = '''\n[b]\napi_key = c'''",
+        "[models.my-token]\nmodel = 'k3'",
+        "[providers.antibody]\ntype = 'kimi'",
         "",
-        "# c",
+        " #\t\n",
     ],
 )
 def test_what_is_public_stays(text: str) -> None:
@@ -164,6 +185,42 @@ def test_a_diff_shows_changed_lines_only_and_masks_them() -> None:
 def test_a_changed_secret_shows_no_difference_of_its_values() -> None:
     """Masked they are the same."""
     assert diff("token = 'abc def'", "token = 'ghi jkl'", "config.toml") == ""
+
+
+BEFORE = "".join(f"[m{i}]\nx = 1\ny = {i}\n" for i in range(3))
+
+
+@pytest.mark.parametrize(
+    ("after", "shown"),
+    [
+        (BEFORE + "[n]\nx = 1\n", "@@ -9,0 +10,2 @@\n+[n]\n+x = 1\n"),
+        ("[n]\nx = 1\n" + BEFORE, "@@ -0,0 +1,2 @@\n+[n]\n+x = 1\n"),
+        (BEFORE[17:], "@@ -1,3 +0,0 @@\n-[m0]\n-x = 1\n-y = 0\n"),
+        (
+            BEFORE.replace("x = 1\ny = 1\n", "x = 1\n"),
+            "@@ -6 +5,0 @@\n-y = 1\n",
+        ),
+        (
+            BEFORE.replace("x = 1\n", "x = 1\nz = 1\n", 2),
+            "@@ -2,0 +3 @@\n+z = 1\n@@ -5,0 +7 @@\n+z = 1\n",
+        ),
+        (
+            BEFORE.replace("x = 1\ny = 2\n", "y = 2\nx = 1\n"),
+            "@@ -8 +7,0 @@\n-x = 1\n@@ -9,0 +9 @@\n+x = 1\n",
+        ),
+        (BEFORE[:-1], "@@ -9 +9 @@\n-y = 2\n+y = 2\n"),
+    ],
+)
+def test_a_diff_has_what_changed_and_no_more(after: str, shown: str) -> None:
+    """Lines that look alike are told apart by their order."""
+    assert diff(BEFORE, after, "c") == "--- a/c\n+++ b/c\n" + shown
+
+
+def test_a_change_of_every_table_is_as_many_hunks() -> None:
+    """A line more in each of 20,000 tables, all of which look alike, is seen at once."""
+    tables = [f"[m{i}]\nx = 1\ny = 2\n\n" for i in range(20_000)]
+    after = "".join(tables).replace("y = 2\n", "y = 2\nz = 3\n")
+    assert diff("".join(tables), after, "c").count("\n+z = 3\n") == len(tables)
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from kimifix.config.scan import Statement, elements, members, newline_at, statements
+from kimifix.config import scan
+from kimifix.config.scan import Statement, comments, inside, statements
 
 Found = tuple[tuple[str, ...], str | None]
 
@@ -63,12 +66,12 @@ def test_reads_every_spelling_of_a_key(text: str, path: tuple[str, ...]) -> None
     assert data == 1
 
 
-def test_the_bounds_of_a_key_are_those_of_its_last_part() -> None:
-    """What can be renamed is the last part, with its quotes."""
+def test_each_part_of_a_key_has_its_bounds() -> None:
+    """What can be renamed is one part, with its quotes."""
     text = "a . 'b' . \"c\" = 1"
-    assert text[slice(*only(text).key)] == '"c"'
+    assert [text[slice(*part)] for part in only(text).keys] == ["a", "'b'", '"c"']
     text = "[ a . b ]"
-    assert text[slice(*only(text).key)] == "b"
+    assert [text[slice(*part)] for part in only(text).keys] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -158,77 +161,131 @@ def test_a_header_may_hold_what_looks_like_an_end() -> None:
     assert found('["a]#"] # c\n[[ "b]]" ]]\n') == [(("a]#",), None), (("b]]",), None)]
 
 
-def test_members_are_those_of_one_level() -> None:
-    """Members carry whole paths, dotted keys included, and bounds without the commas."""
-    text = "[t]\na = { b = 1 , c.d = { e = 2 },'f' = [ {g = 3} ] }"
-    (statement,) = [s for s in statements(text) if not s.is_header]
-    inside = members(text, statement)
-    assert [(m.path, _source(text, m)) for m in inside] == [
-        (("t", "a", "b"), "1"),
-        (("t", "a", "c", "d"), "{ e = 2 }"),
-        (("t", "a", "f"), "[ {g = 3} ]"),
+def within(text: str) -> list[tuple[str | None, list[Found]]]:
+    """Return what ``inside`` finds in the last statement of a text, as source."""
+    *_, statement = statements(text)
+    return [
+        (_source(text, container), [(s.path, _source(text, s)) for s in found])
+        for container, found in inside(text, statement)
     ]
-    assert [text[m.start : m.end] for m in inside] == [
-        "b = 1",
-        "c.d = { e = 2 }",
-        "'f' = [ {g = 3} ]",
+
+
+def test_inline_tables_and_arrays_are_entered_from_the_inside_out() -> None:
+    """Members carry whole paths, dotted keys included; elements that of their array."""
+    text = "[t]\na = { b = 1 , c.d = { e = 2 },'f' = [ {g = 3} ,\n4 # ]\n, [] ] }"
+    array = "[ {g = 3} ,\n4 # ]\n, [] ]"
+    assert within(text) == [
+        ("{ e = 2 }", [(("t", "a", "c", "d", "e"), "2")]),
+        ("{g = 3}", [(("t", "a", "f", "g"), "3")]),
+        ("[]", []),
+        (array, [(("t", "a", "f"), source) for source in ("{g = 3}", "4", "[]")]),
+        (
+            text[8:],
+            [(("t", "a", "b"), "1"), (("t", "a", "c", "d"), "{ e = 2 }"), (("t", "a", "f"), array)],
+        ),
     ]
-    (deep,) = members(text, inside[1])
-    assert deep.path == ("t", "a", "c", "d", "e")
 
 
-def test_only_inline_tables_have_members_and_only_arrays_elements() -> None:
-    """Everything else has none of either."""
-    for value in ("1", "'{'", "[]", "[{a = 1}]"):
-        assert members(f"a = {value}", only(f"a = {value}")) == []
-    for value in ("1", "'['", "{}", "{a = [1]}"):
-        assert elements(f"a = {value}", only(f"a = {value}")) == []
-    assert members("[a]", only("[a]")) == []
-    assert elements("[a]", only("[a]")) == []
-    assert members("a = {}", only("a = {}")) == []
+def test_members_and_elements_have_bounds_without_the_commas() -> None:
+    """Their own alone; an element has no key, and nothing in an array a path of its own."""
+    text = "a = { b = 1 , c . 'd' = [ 2 ] }"
+    array, table = (found for _, found in inside(text, only(text)))
+    assert [text[m.start : m.end] for m in table] == ["b = 1", "c . 'd' = [ 2 ]"]
+    assert [text[slice(*part)] for m in table for part in m.keys] == ["b", "c", "'d'"]
+    assert [(m.base, m.array) for m in table] == [(1, False), (1, False)]
+    assert [(e.start, e.end, e.keys, e.array) for e in array] == [(26, 27, (), True)]
 
 
-def test_elements_have_the_path_of_their_array() -> None:
-    """An array is taken apart whatever stands between its elements."""
-    text = "a.b = [ # ]\n1, {c = 2}, # ,\n'''\n,''' ,[3],\n]"
-    inside = elements(text, only(text))
-    assert [_source(text, e) for e in inside] == ["1", "{c = 2}", "'''\n,'''", "[3]"]
-    assert {e.path for e in inside} == {("a", "b")}
-    (member,) = members(text, inside[1])
-    assert member.path == ("a", "b", "c")
+def test_only_inline_tables_and_arrays_are_entered() -> None:
+    """Everything else has no inside."""
+    for text in ("a = 1", "a = '{'", "a = '['", "[a]"):
+        assert within(text) == []
+    for text in ("a = {}", "a = [ # ]\n]"):
+        assert within(text) == [(text[4:], [])]
 
 
-@pytest.mark.parametrize(
-    ("text", "position", "newline"),
-    [
-        ("", 0, "\n"),
-        ("a", 1, "\n"),
-        ("\n", 1, "\n"),
-        ("\r\n", 2, "\r\n"),
-        ("a\r\nb", 4, "\r\n"),
-        ("a\r\nb\nc", 6, "\n"),
-        ("a\nb\r\nc", 6, "\r\n"),
-        ("a\nb\r\nc", 2, "\n"),
-        ("a\r\nb", 0, "\r\n"),
-    ],
-)
-def test_the_line_end_in_use_is_the_last_before_a_place(
-    text: str, position: int, newline: str
+def test_comments_are_told_from_strings() -> None:
+    """A comment goes to the end of its line, wherever it stands."""
+    text = '# a \'b\r\nc = \'#\' # "d\ne = [ # ]\n"\\"#", """\n#""" #\n]#'
+    found = [text[start:end] for start, end in comments(text)]
+    assert found == ["# a 'b\r", '# "d', "# ]", "#", "#"]
+
+
+ODD_TEXTS = [
+    pytest.param(lambda n: "a = '''" + "'' " * n + "'''", id="literal-quotes"),
+    pytest.param(lambda n: 'a = """' + '"" ' * n + '"""', id="quotes"),
+    pytest.param(lambda n: 'a = "' + "\\\\" * n + '"', id="backslashes"),
+    pytest.param(lambda n: 'a = "' + '\\"' * n + '"', id="escaped-quotes"),
+    pytest.param(lambda n: '"' + '\\"' * n + '" = 1', id="escaped-quotes-in-a-key"),
+    pytest.param(lambda n: 'a = """' + '\\"""' * n + '"""', id="escaped-closing-quotes"),
+    pytest.param(lambda n: "#" + " #" * n + "\na = 1", id="hashes"),
+    pytest.param(lambda n: "a = [" + "[], " * n + "]", id="elements"),
+    pytest.param(
+        lambda n: "a = {" + ", ".join(f"k{i:05} = ''" for i in range(n)) + "}", id="members"
+    ),
+    pytest.param(lambda n: "a = [" + "# ]\n" * n + "]", id="comments"),
+    pytest.param(lambda n: " " * n + "\n" * n + " " * n + "a = 1", id="space"),
+    pytest.param(lambda n: " \r\n" * n + "#\n" * n + "a = 1", id="empty-lines"),
+    pytest.param(lambda n: "a" * n + " " * n + "=" + " " * n + "[]", id="long-key"),
+    pytest.param(lambda n: "a = 1979-05-27" + " " * n, id="trailing-space"),
+    pytest.param(lambda n: "[a]\n" + "".join(f"b{i:05} = 1 # c\n" for i in range(n)), id="lines"),
+]
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS)
+def test_the_steps_grow_with_the_text(
+    odd: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a file of mixed line ends the nearest above counts, else the first below, else LF."""
-    assert newline_at(text, position) == newline
+    """Twice the text takes twice the steps, and a long one of any kind is read at all."""
+    looked_at = 0
 
+    def count(characters: int) -> None:
+        nonlocal looked_at
+        looked_at += characters + 1
 
-def test_a_large_config_takes_no_more_than_its_length() -> None:
-    """No pattern backtracks: a megabyte of the worst kinds of line is read at once."""
-    text = "\n".join(
-        [
-            "a = '''" + "'' " * 100_000 + "'''",
-            'b = "' + "\\\\" * 100_000 + '"',
-            "#" + " #" * 100_000,
-            "c = [" + "[], " * 50_000 + "]",
-            'd = """' + '"" ' * 50_000 + '"""',
-            " " * 100_000,
-        ]
-    )
-    assert [path for path, _ in found(text)] == [("a",), ("b",), ("c",), ("d",)]
+    class Counted(str):
+        """A text that counts the characters that are cut out and searched."""
+
+        __slots__ = ()
+
+        def __getitem__(self, key: Any) -> str:
+            piece = str.__getitem__(self, key)
+            count(len(piece))
+            return piece
+
+        def find(self, part: str, start: int = 0) -> int:  # type: ignore[override]
+            end = str.find(self, part, start)
+            count(end - start)
+            return end
+
+    class CountedPattern:
+        """A pattern that counts the characters that it matches."""
+
+        def __init__(self, pattern: re.Pattern[str]) -> None:
+            self.pattern = pattern
+
+        def match(self, text: str, position: int) -> re.Match[str] | None:
+            match = self.pattern.match(text, position)
+            count(match.end() - position if match else 0)
+            return match
+
+        def search(self, text: str, position: int) -> re.Match[str] | None:
+            match = self.pattern.search(text, position)
+            count(match.end() - position if match else len(text) - position)
+            return match
+
+    for name, value in list(vars(scan).items()):
+        if isinstance(value, re.Pattern):
+            monkeypatch.setattr(scan, name, CountedPattern(value))
+    steps = []
+    for n in (1_000, 2_000, 50_000):
+        text = Counted(odd(n))
+        looked_at = 0
+        for statement in statements(text):
+            for _ in inside(text, statement):
+                pass
+        for _ in comments(text):
+            pass
+        steps.append(looked_at)
+    assert steps[1] <= 2.1 * steps[0]
+    assert steps[2] <= 55 * steps[0]

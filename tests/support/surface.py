@@ -307,7 +307,7 @@ def _secondary_models(alias: st.SearchStrategy[str]) -> st.SearchStrategy[Data]:
         "model": alias,
         "default_model": alias,
         "default_effort": st.just("low"),
-        "models": st.dictionaries(alias, strings, max_size=3),
+        "models": st.dictionaries(alias, strings | st.dictionaries(names, values), max_size=3),
     }
     return st.fixed_dictionaries({}, optional=optional)
 
