@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import click
 
 from kimifix.errors import KimifixError
-from kimifix.secret import Secret
+from kimifix.secret import Secret, redact
 from kimifix.terminal import (
     Line,
     OutputError,
@@ -26,7 +26,6 @@ from kimifix.terminal import (
     cut,
     has_terminal,
     is_terminal,
-    masked,
     put,
     screen,
     visible,
@@ -106,7 +105,7 @@ class Printer:
         """Print a unified diff; where there is ``room`` for so many lines only, what fits."""
         lines = [line.removesuffix("\r").expandtabs() for line in diff.split("\n") if line]
         if room is not None:
-            lines = [cut(visible(masked(line)), screen()[0]) for line in lines]
+            lines = [cut(visible(redact(line)), screen()[0]) for line in lines]
             room = max(room, _SHORTEST_DIFF)
             if len(lines) > room:
                 first, last = room // 2, len(lines) - (room - 1) // 2
@@ -154,7 +153,7 @@ class Printer:
 
     def shown(self, text: str) -> str:
         """Return ``text`` as a person gets to see it."""
-        return abbreviated(visible(masked(text)), self._home)
+        return abbreviated(visible(redact(text)), self._home)
 
     def put(self, lines: Iterable[Line], *, err: bool = False) -> None:
         """Print ``lines``, if any; once the config is written, whether or not that works."""
@@ -362,10 +361,10 @@ def print_doctor(printer: Printer, report: doctor.Report, *, verbose: bool) -> N
 def _json(value: object) -> object:
     """Return ``value`` for JSON, masked before quoting: in JSON a secret may stand escaped."""
     if isinstance(value, Mapping):
-        return {masked(str(key)): _json(item) for key, item in value.items()}
+        return {redact(str(key)): _json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_json(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float) else masked(str(value))
+    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
 
 
 def _moved_json(moved: Moved) -> dict[str, Any]:

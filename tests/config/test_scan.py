@@ -205,10 +205,10 @@ def test_only_inline_tables_and_arrays_are_entered() -> None:
 
 
 def test_comments_are_told_from_strings() -> None:
-    """A comment goes to the end of its line, wherever it stands."""
+    """A comment goes to the end of its line, without the line end, wherever it stands."""
     text = '# a \'b\r\nc = \'#\' # "d\ne = [ # ]\n"\\"#", """\n#""" #\n]#'
     found = [text[start:end] for start, end in comments(text)]
-    assert found == ["# a 'b\r", '# "d', "# ]", "#", "#"]
+    assert found == ["# a 'b", '# "d', "# ]", "#", "#"]
 
 
 ODD_TEXTS = [

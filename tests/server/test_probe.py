@@ -355,8 +355,8 @@ def test_the_message_cannot_control_a_terminal() -> None:
     """Escape sequences, direction marks, line breaks and lone surrogates are taken out."""
     evil = "a\x1b[2J\x07\x9b31m\u202eb\u2028c\r\nd\ud800e\x00"
     answer = _answer(response(403, {"error": {"message": evil, "type": evil}}))
-    assert answer.message == "a[2J31mb c de"
-    assert answer.error_type == "a[2J31mb c de"
+    assert answer.message == "ab c de"
+    assert answer.error_type == "ab c de"
 
 
 def test_a_long_message_is_cut() -> None:
@@ -657,7 +657,7 @@ def test_no_proxy_leads_past_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     ("reply", "message"),
     [
         (b"HTTP/1.1 407 Who are you\r\n\r\n", "refused: 407 Who are you"),
-        (b"HTTP/1.1 502 Bad\x1b[2J Gateway\r\n\r\n", "refused: 502 Bad[2J Gateway"),
+        (b"HTTP/1.1 502 Bad\x1b[2J Gateway\r\n\r\n", "refused: 502 Bad Gateway"),
         (b"HTTP/1.1 302 Found\r\nlocation: http://x.test\r\n\r\n", "refused: 302 Found"),
         (b"nonsense\r\n\r\n", "does not speak HTTP"),
         (b"", "closed the connection"),
