@@ -125,20 +125,21 @@ def carry_out(
     """Propose what ``draft_now`` makes of the config as it is, ask, write it, look again.
 
     ``try_out`` comes before writing, and before the end of a dry run; it raises where the
-    change is not good.
+    change is not good. A sandbox needs no consent.
 
     Where somebody else wrote meanwhile it starts over, and asks again if the change is
-    another. Raises ``ChangedMeanwhileError`` where that does not end, and ``KimifixError``
-    where the disk refuses or a running client undoes the change. A sandbox needs no consent.
+    another; what a running client undoes is written again without asking. Raises
+    ``ChangedMeanwhileError`` or ``KimifixError`` where that does not end, and
+    ``KimifixError`` where the disk refuses.
     """
-    agreed = None
+    agreed = is_interrupted = None
     for _ in range(_ATTEMPTS):
         draft = draft_now()
         if draft.is_empty:
             if not dry_run:  # a kill may have left a temporary file, and a key in it
                 draft.reading.store.settle(draft.reading.snapshot)
-            return Done("empty", draft)
-        if agreed is None or agreed.wording != draft.proposal.wording:
+            return Done("written" if is_interrupted else "empty", draft, bool(is_interrupted))
+        if not is_interrupted and (agreed is None or agreed.wording != draft.proposal.wording):
             dialogue.propose(draft.proposal)
             if not dry_run and not machine.is_sandbox and not dialogue.confirm():
                 return Done("declined", draft)
@@ -148,44 +149,45 @@ def carry_out(
             agreed = draft.proposal
         try:
             draft.commit()
-            is_interrupted = dialogue.written()
+            is_interrupted = is_interrupted or dialogue.written()
         except ChangedMeanwhileError as error:
-            last = error
+            last: KimifixError = error
             continue
         except KeyboardInterrupt:
             if files.read(machine.home.config).content != draft.content:
                 raise
             is_interrupted = dialogue.written()  # it came when all was done
-        watched = _look_again(machine, draft, verb, dialogue.progress, is_interrupted)
-        return Done("written", draft, watched)
+        watched = _look_again(machine, draft, dialogue.progress, is_interrupted)
+        if watched != "undone":
+            return Done("written", draft, watched == "whole")
+        what = "erased the change, or a part of it" if verb == "apply" else "undone the change"
+        last = KimifixError(
+            f"a running kimi-code has {what}: `{machine.home.config}`",
+            f"quit every running kimi-code, then run `kimifix {verb}` again",
+        )
+        dialogue.progress(f"{last.message}; writing it again")
     raise last
 
 
 def _look_again(
     machine: Machine,
     draft: Draft[Any],
-    verb: str,
     progress: Callable[[str], None],
     is_interrupted: Callable[[], bool],
-) -> bool:
+) -> Literal["alone", "whole", "undone"]:
     """Watch whether a running client leaves what was written, until that is interrupted.
 
-    Returns whether there was a client to watch, one that was started meanwhile included.
-    Raises ``KimifixError`` as soon as the change is not whole any more.
+    Returns what came of it: ``alone`` is that no client ran, none started meanwhile included.
     """
     if not (machine.running.pids or machine.running_now().pids):
-        return False
+        return "alone"
     seconds = f"{WATCH_SECONDS:.0f} seconds"
     progress(f"kimi-code is running: watching the config for {seconds}")
     if not _stays(machine, draft.holds, is_interrupted):
-        what = "erased the change, or a part of it" if verb == "apply" else "undone the change"
-        raise KimifixError(
-            f"a running kimi-code has {what}: `{machine.home.config}`",
-            f"quit every running kimi-code, then run `kimifix {verb}` again",
-        )
+        return "undone"
     if is_interrupted():
         progress("no longer watching; the change is written")
-    return True
+    return "whole"
 
 
 def _stays(
