@@ -56,7 +56,7 @@ _LISTS = ("warnings", "notes", "next", "added", "moved", "removed", "restored", 
 _STATUS_COLOURS = {"ok": "green", "info": "blue", "warning": "yellow", "error": "red"}
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _SHORTEST_DIFF = 6
-_QUESTION_LINES = 3
+_QUESTION_LINES = 1
 _QUIET = ("ok", "skipped")
 _VERDICTS: Mapping[bool | None, tuple[str, str]] = {
     True: ("kimi-code works", "green"),
@@ -104,10 +104,10 @@ class Printer:
     def diff(self, diff: str, room: int | None = None) -> None:
         """Print a unified diff; where there is ``room`` for so many lines only, what fits."""
         lines = [line.removesuffix("\r").expandtabs() for line in diff.split("\n") if line]
-        if room is not None:
+        if room is not None and len(lines) > room:
+            lines = [line for line in lines[2:] if line not in "+-" and not line.startswith("@@")]
             lines = [cut(visible(redact(line)), screen()[0]) for line in lines]
-            room = max(room, _SHORTEST_DIFF)
-            if len(lines) > room:
+            if len(lines) > (room := max(room, _SHORTEST_DIFF)):
                 first, last = room // 2, len(lines) - (room - 1) // 2
                 lines[first:last] = [f"… {last - first} more lines: see them with --dry-run"]
         self.put((Styled(line, _DIFF_COLOURS.get(line[:1])),) for line in lines)
@@ -208,6 +208,8 @@ class TerminalDialogue(Generic[Proposal]):
             show_default=False,
             err=True,
         )
+        if not value and why:
+            raise KimifixError("no key was given, so nothing was written", instead)
         return Secret(value) if value else None
 
     def written(self) -> Callable[[], bool]:
@@ -337,25 +339,26 @@ def print_doctor(printer: Printer, report: doctor.Report, *, verbose: bool) -> N
     head, colour = _VERDICTS[verdict.works]
     printer.put(printer.lines(f"{head}: {verdict.sentence}", colour=colour))
     printer.advice(verdict.notes, verdict.next)
-    printer.text()
+    rows: list[Line] = []
     hidden = Counter[str]()
     for name, found in report.findings.items():
         if not verbose and (found.status in _QUIET or found.message in verdict.sentence):
             hidden[found.status] += 1
             continue
         start = Styled(f"{found.status:9}", _STATUS_COLOURS.get(found.status))
-        printer.put(printer.lines(found.message, start, Styled(f"{name:17}")))
+        rows += printer.lines(found.message, start, Styled(f"{name:17}"))
         # What the verdict says already is not said again.
         if found.hint and (verbose or not any(text in found.hint for text in verdict.next)):
-            printer.put(printer.lines(f"hint: {found.hint}", Styled(" " * 26), colour="cyan"))
-    if answers := report.findings["probe"].data.get("answers"):
-        printer.text()
-        printer.text(f"{'API':11}{'sent as':15}{'HTTP':6}answer")
-        for one in answers:
-            asked = f"{one['surface']:11}{one['platform'] or '-':15}{one['http'] or '-'!s:6}"
-            printer.text(cut(printer.shown(asked + one["meaning"]), width()))
+            rows += printer.lines(f"hint: {found.hint}", Styled(" " * 26), colour="cyan")
+    matrix = report.findings["probe"].data.get("answers", ())
+    answers = [f"{'API':11}{'sent as':15}{'HTTP':6}answer"] if matrix else []
+    for one in matrix:
+        asked = f"{one['surface']:11}{one['platform'] or '-':15}{one['http'] or '-'!s:6}"
+        answers.append(cut(printer.shown(asked + one["meaning"]), width()))
+    for block in (rows, [(line,) for line in answers]):
+        printer.put([("",), *block] if block else ())
     if rest := ", ".join(f"{hidden[status]} {status}" for status in _QUIET if hidden[status]):
-        printer.text(f"{rest}: kimifix doctor --verbose")
+        printer.put([("",), (f"{rest}: kimifix doctor --verbose",)])
 
 
 def _json(value: object) -> object:

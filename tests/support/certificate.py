@@ -12,18 +12,18 @@ TLS_HOST = "api.kimi.test"
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate for `api.kimi.test` and the server's side of it."""
+    """A certificate and the server's side of it."""
 
     path: Path
     context: ssl.SSLContext
 
 
-def make(openssl: str, folder: Path) -> Certificate:
-    """Have the `openssl` program make a certificate in ``folder``."""
+def make(openssl: str, folder: Path, host: str = TLS_HOST) -> Certificate:
+    """Have the `openssl` program make a certificate for ``host`` in ``folder``."""
     key, path = folder / "key.pem", folder / "certificate.pem"
     command = (
-        f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={TLS_HOST} "
-        f"-addext subjectAltName=DNS:{TLS_HOST}"
+        f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={host} "
+        f"-addext subjectAltName=DNS:{host}"
     )
     subprocess.run(
         [openssl, *command.split(), "-keyout", str(key), "-out", str(path)],

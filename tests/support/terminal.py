@@ -37,7 +37,8 @@ class Screen:
     Lines that have scrolled out at the top are kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int = ROWS) -> None:
+        self._rows = rows
         self._lines: list[list[str]] = [[]]
         self._row = self._column = 0
         self._rest = ""
@@ -87,7 +88,7 @@ class Screen:
             return
         numbers = [int(part) if part else 0 for part in parameters.split(";")]
         count = max(1, numbers[0])
-        top = max(0, len(self._lines) - ROWS)
+        top = max(0, len(self._lines) - self._rows)
         match final:
             case "A":
                 self._go(self._row - count)
@@ -129,9 +130,15 @@ class Screen:
 class Terminal:
     """A running program with a terminal; leave it with ``with``, which ends the program."""
 
-    def __init__(self, command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        env: Mapping[str, str],
+        cwd: Path,
+        size: tuple[int, int] = (ROWS, COLUMNS),
+    ) -> None:
         self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self._process = subprocess.Popen(
             [*map(str, command)],
             stdin=theirs,
@@ -142,7 +149,7 @@ class Terminal:
             start_new_session=True,
         )
         os.close(theirs)
-        self._screen = Screen()
+        self._screen = Screen(size[0])
         self._changed = threading.Condition()
         self._ended = False
         self._reader = threading.Thread(target=self._read, daemon=True)

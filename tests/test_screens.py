@@ -1,0 +1,204 @@
+"""What a user in a hurry sees on a terminal of 80 columns and 24 lines, word by word.
+
+The screens lie in `screens/LANGUAGE/`. KIMIFIX_TEST_SCREENS=write writes them anew, to be
+read before they are committed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from unicodedata import east_asian_width
+
+import pytest
+from support import catalogue, certificate
+from support.catalogue import Row
+from support.certificate import Certificate
+from support.command import Kimifix
+from support.configs import install_client, sign_in, write_config
+from support.stub_server import Request, Stub, response, tunnel_to
+
+if sys.platform == "win32":
+    pytest.skip("its terminals are others", allow_module_level=True)
+
+from support.terminal import Terminal
+
+SCREENS = Path(__file__).with_name("screens")
+LANGUAGES = sorted(folder.name for folder in SCREENS.iterdir())
+ROWS, COLUMNS = 24, 80
+HOST = "api.kimi.com"
+HONEST = ("openai", "kimi_code_cli")
+ANTHROPIC = ("anthropic", "kimi_code_cli")
+LEGACY = ("openai", "kimi_cli")
+NOW = time.time()
+
+Answers = dict[tuple[str, str | None], Row]
+
+
+@dataclass
+class Place:
+    """A user's machine with kimi-code, and the servers of the vendor as they shall answer."""
+
+    kimifix: Kimifix
+    user: Path
+    home: Path
+    answers: Answers
+    env: dict[str, str]
+
+    @property
+    def config(self) -> Path:
+        """The config."""
+        return self.home / "config.toml"
+
+    def talk(self, connection: socket.socket, request: Request) -> None:
+        """Answer a request by its surface and identity."""
+        surface = "anthropic" if "/messages" in request.line else "openai"
+        platform = {name.lower(): value for name, value in request.headers}.get("x-msh-platform")
+        body: dict[str, object] = {"type": "message", "object": "chat.completion", "choices": []}
+        body |= {"role": "assistant", "content": [], "id": "x"}
+        row = self.answers.get((surface, platform))
+        if row is not None:
+            body = row.body("anthropic" if surface == "anthropic" else "openai")
+        status = row.status if row is not None else 200
+        connection.sendall(response(status, body, "content-type: application/json"))
+
+
+class Screen(NamedTuple):
+    """A command, what was done before it, what the server says, and what is answered."""
+
+    command: str
+    code: int
+    prepare: Callable[[Place], object] = lambda place: None
+    answers: Answers | None = None
+    answer: str | None = None
+
+
+def applied(place: Place) -> None:
+    """The header route is applied."""
+    assert place.kimifix("apply", "--yes").code == 0
+
+
+def drifted(place: Place) -> None:
+    """A login has moved the default model back."""
+    applied(place)
+    text = place.config.read_text()
+    place.config.write_text(
+        text.replace('"kimifix/kimi-for-coding"', '"kimi-code/kimi-for-coding"', 1)
+    )
+
+
+def signed_out(place: Place) -> None:
+    """There is no login."""
+    shutil.rmtree(place.home / "credentials")
+
+
+def expired(place: Place) -> None:
+    """The login has run out, as it does after a quarter of an hour."""
+    sign_in(place.home, expires_at=NOW - 20.5 * 60)
+
+
+def gone(place: Place) -> None:
+    """There is no kimi-code, and never was."""
+    shutil.rmtree(place.home)
+    shutil.rmtree(place.user / ".npm-global")
+
+
+def broken(place: Place) -> None:
+    """The config was edited by hand, badly."""
+    place.config.write_text(f"{place.config.read_text()}\n[models.mine\nmodel = 1\n")
+
+
+REFUSED: Answers = {HONEST: catalogue.IDENTITY, ANTHROPIC: catalogue.IDENTITY}
+SUSPENDED: Answers = dict.fromkeys((HONEST, ANTHROPIC, LEGACY), catalogue.SUSPENDED)
+TABLE = {
+    "healthy": Screen("doctor --probe", 0),
+    "locked-out": Screen("doctor --probe", 1, answers=REFUSED),
+    "locked-out-apply": Screen("apply", 0, answers=REFUSED, answer="y"),
+    "applied": Screen("doctor --probe", 0, applied, REFUSED),
+    "applied-revert": Screen("revert", 0, applied, answer="y"),
+    "applied-not-needed": Screen("doctor --probe", 0, applied),
+    "drifted": Screen("doctor", 0, drifted),
+    "drifted-apply": Screen("apply", 0, drifted, answer="y"),
+    "not-signed-in": Screen("doctor", 1, signed_out),
+    "not-signed-in-apply": Screen("apply", 1, signed_out, answer=""),
+    "expired": Screen("doctor --probe", 1, expired),
+    "no-client": Screen("doctor", 1, gone),
+    "no-client-apply": Screen("apply", 1, gone),
+    "broken-config": Screen("doctor", 1, broken),
+    "broken-config-apply": Screen("apply", 1, broken),
+    "suspended": Screen("doctor --probe", 1, answers=SUSPENDED),
+    "suspended-applied": Screen("doctor --probe", 1, applied, SUSPENDED),
+}
+
+
+@pytest.fixture(scope="module")
+def vendor(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for the vendor's host."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    return certificate.make(openssl, tmp_path_factory.mktemp("certificate"), HOST)
+
+
+@pytest.fixture
+def place(
+    kimifix: Kimifix, home: Path, vendor: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Place]:
+    """A signed-in kimi-code 2.1.0 as a login leaves it, and the network in our hands."""
+    user = home.parent
+    programs = install_client(user / ".npm-global")
+    sign_in(home)
+    write_config(home, mode=0o600)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    place = Place(kimifix, user, home, {}, {"NODE_EXTRA_CA_CERTS": str(vendor.path)})
+    with Stub(place.talk, tls=vendor.context) as server, Stub(tunnel_to(server.port)) as proxy:
+        place.env |= {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}"}
+        yield place
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", TABLE)
+def test_what_is_wrong_and_what_to_type_is_on_the_screen(
+    place: Place, name: str, language: str
+) -> None:
+    """Nothing scrolls away, no line is wider than the terminal, and the words are these."""
+    screen = TABLE[name]
+    screen.prepare(place)
+    place.answers |= screen.answers or {}
+    command = [sys.executable, "-m", "kimifix", *screen.command.split()]
+    env = {**os.environ, **place.env, "KIMIFIX_LANG": language, "TERM": "xterm", "NO_COLOR": "1"}
+    with Terminal(command, env, place.user, (ROWS, COLUMNS)) as terminal:
+        asked = ""
+        if screen.answer is not None:
+            asked = terminal.wait_until(question_on) or ""
+            terminal.write(f"{screen.answer}\r")
+        code = terminal.wait()
+        text = terminal.text.rstrip("\n")
+    expected = SCREENS / language / f"{name}.txt"
+    shown = re.sub(r"\b[0-9a-f]{16}\b", "0123456789abcdef", text) + "\n"
+    if os.environ.get("KIMIFIX_TEST_SCREENS") == "write":
+        expected.write_text(shown, encoding="utf-8")
+    assert shown == expected.read_text(encoding="utf-8")
+    assert code == screen.code
+    assert [line for line in text.split("\n") if width_of(line) > COLUMNS] == []
+    assert asked.count("\n") < ROWS
+    assert text.removeprefix(asked).count("\n") < ROWS - 1  # the last line is the shell's
+
+
+def question_on(text: str) -> str | None:
+    """Return what is on the screen when a question is."""
+    return text if re.search(r"(\[y/N\]|\)):$", text) else None
+
+
+def width_of(line: str) -> int:
+    """Return how many columns of a terminal a line fills."""
+    return len(line) + sum(east_asian_width(character) in "WF" for character in line)
