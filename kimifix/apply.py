@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from kimifix.client.home import Home
 from kimifix.config.document import OWN, Document
 from kimifix.config.sample import SAMPLE
+from kimifix.config.storage import STATE_IN_HOME
 from kimifix.consent import Dialogue, Draft, carry_out
 from kimifix.credentials import AskKey
 from kimifix.draft import Proposal, Request, draft
@@ -111,6 +112,7 @@ def _sandboxed(real: Machine) -> Machine:
     folder = Path(tempfile.mkdtemp(prefix="kimifix-sandbox-"))
     machine = Machine(Home(folder, "sandbox"), real.env, real.now)
     machine.installs = real.installs
+    (folder / STATE_IN_HOME).mkdir(mode=0o700)  # nothing of it shall lie elsewhere
     machine.home.config.touch(mode=0o600)
     machine.home.config.write_bytes(content)
     return machine

@@ -139,7 +139,11 @@ def apply_command(
 @_writing
 @_common
 def revert_command(home: str | None, as_json: bool, yes: bool, dry_run: bool) -> None:
-    """Take back what `apply` wrote; everybody else's edits stay."""
+    r"""Take back what `apply` wrote; everybody else's edits stay.
+
+    The files as they were before lie in ~/.local/state/kimifix (macOS: ~/Library/Application
+    Support/kimifix, Windows: %LOCALAPPDATA%\kimifix); `kimifix doctor --verbose` says where.
+    """
 
     def story(env: dict[str, str], printer: Printer) -> int:
         from kimifix.output import TerminalDialogue, print_revert, show_revert

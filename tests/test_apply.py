@@ -344,6 +344,7 @@ def test_sandbox_needs_nothing_and_touches_nothing(kimifix: Kimifix, tmp_path: P
     assert has_mode(sandbox, 0o700)
     assert kimifix("revert", "--yes", "--home", sandbox).code == 0
     assert (sandbox / "config.toml").read_text() == LOGGED_IN
+    assert not kimifix.state.exists()
 
 
 def test_sandbox_copies_the_own_config(kimifix: Kimifix, config: Path, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from kimifix.config.receipt import Receipt, digest
 from kimifix.errors import ChangedMeanwhileError, KimifixError
 
 BACKUPS_KEPT = 10
+STATE_IN_HOME = ".kimifix"
 
 _README = """\
 This folder was made by kimifix, a command-line tool for kimi-code.
@@ -241,16 +242,18 @@ class Store:
 def state_root(home: Path) -> Path:
     """Return the folder that holds kimifix's memory of all configs; it need not exist.
 
-    For a user without a home, as `docker run --user 12345` makes one, it is in ``home``, the
-    client's.
+    It is in ``home``, the client's, for a user without a home, as `docker run --user 12345`
+    makes one, and where there is one already, as in a sandbox.
     """
     from platformdirs import user_state_path
 
+    inside = home / STATE_IN_HOME
     try:
         root = user_state_path("kimifix", appauthor=False)
     except RuntimeError:
-        return home / ".kimifix"
-    return root if root.is_absolute() else home / ".kimifix"  # so platformdirs before 4.5
+        return inside
+    # platformdirs before 4.5 gives a relative path instead of an error.
+    return inside if inside.is_dir() or not root.is_absolute() else root
 
 
 def _replace(snapshot: Snapshot, content: bytes | None, mode: int) -> None:

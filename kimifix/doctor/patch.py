@@ -117,13 +117,9 @@ def check_receipt(machine: Machine) -> Finding:
     backups = machine.reading.store.backup_paths()
     data = {"folder": machine.reading.store.folder, "backups": len(backups)}
     receipt = machine.reading.receipt
+    kept = f"backups lie in {machine.reading.store.backups}"
     if not machine.document.own_entries and receipt is None:
-        kept = (
-            f"none needed; backups are kept in {machine.reading.store.backups}"
-            if backups
-            else "none needed"
-        )
-        return Finding("ok", kept, data=data)
+        return Finding("ok", f"none needed; {kept}", data=data)
     if receipt is None:
         return Finding(
             "warning",
@@ -141,4 +137,4 @@ def check_receipt(machine: Machine) -> Finding:
         )
     untouched = receipt.after == machine.reading.snapshot.sha256
     state = "config untouched since" if untouched else "config edited since"
-    return Finding("ok", f"applied {receipt.time}, {state}", data=data)
+    return Finding("ok", f"applied {receipt.time}, {state}; {kept}", data=data)
