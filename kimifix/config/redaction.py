@@ -36,17 +36,23 @@ def _changes(a: list[str], b: list[str]) -> Iterator[tuple[int, int, int, int]]:
     """Yield the bounds of each run of lines of ``a`` and of what stands in ``b`` in its place.
 
     In one pass, for `difflib` takes a minute where 4,000 models change: an edit leaves foreign
-    lines in their order, so where the texts differ, a line goes of which there are too many.
+    lines in their order, so where the texts differ, a line goes that is in one of them alone,
+    else one of which there are too many.
     """
     too_many = Counter(a)
     too_many.subtract(b)
+    in_a, in_b = set(a), set(b)
     i = j = first_i = first_j = 0
     while i < len(a) or j < len(b):
         if i < len(a) and j < len(b) and a[i] == b[j]:
             if (first_i, first_j) != (i, j):
                 yield first_i, i, first_j, j
             i, j = first_i, first_j = i + 1, j + 1
-        elif i < len(a) and (j == len(b) or too_many[a[i]] > 0 or too_many[b[j]] >= 0):
+        elif i < len(a) and (
+            j == len(b)
+            or a[i] not in in_b
+            or (b[j] in in_a and (too_many[a[i]] > 0 or too_many[b[j]] >= 0))
+        ):
             too_many[a[i]] -= 1
             i += 1
         else:

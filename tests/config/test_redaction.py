@@ -216,6 +216,16 @@ def test_a_diff_has_what_changed_and_no_more(after: str, shown: str) -> None:
     assert diff(BEFORE, after, "c") == "--- a/c\n+++ b/c\n" + shown
 
 
+def test_a_diff_is_as_short_backwards() -> None:
+    """A value that is put back and a block that is taken out show no other line."""
+    before = f"default = 1\n\n{BEFORE}\n"
+    after = f"default = 2\n\n{BEFORE}\n\n[n]\nx = 1\n\n"
+    assert diff(after, before, "c") == (
+        "--- a/c\n+++ b/c\n@@ -1 +1 @@\n-default = 2\n+default = 1\n"
+        "@@ -13,4 +12,0 @@\n-\n-[n]\n-x = 1\n-\n"
+    )
+
+
 def test_a_change_of_every_table_is_as_many_hunks() -> None:
     """A line more in each of 20,000 tables, all of which look alike, is seen at once."""
     tables = [f"[m{i}]\nx = 1\ny = 2\n\n" for i in range(20_000)]
