@@ -6,10 +6,49 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 _MOST_JSON = 1024 * 1024
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+
+
+@contextmanager
+def opened(path: Path, *, follow: bool = True) -> Iterator[int]:
+    """Open a plain file for reading; without ``follow`` a symlink is none.
+
+    Raises ``OSError`` where it cannot be opened or is no plain file.
+    """
+    flags = os.O_RDONLY
+    for name in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK"):  # a FIFO is not waited for
+        flags |= getattr(os, name, 0)
+    handle = os.open(path, flags if follow else flags | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            kind = _KINDS.get(stat.S_IFMT(mode), "a device")
+            raise OSError(errno.EINVAL, f"it is {kind}, not a plain file", str(path))
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _next(handle: int, most: int) -> bytes:
+    """Return the next ``most`` bytes, fewer only where the file ends."""
+    content = bytearray()
+    while chunk := os.read(handle, min(1 << 20, most - len(content))):
+        content += chunk
+    return bytes(content)
+
+
+def content_of(handle: int, path: Path, most: int) -> bytes:
+    """Return what is in an opened file; raises ``OSError`` for more than ``most`` bytes."""
+    content = _next(handle, most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, "it is too large", str(path))
+    return content
 
 
 def read(path: Path, most: int) -> bytes:
@@ -17,10 +56,8 @@ def read(path: Path, most: int) -> bytes:
 
     Raises ``OSError`` where it cannot be read, is larger, or is no plain file.
     """
-    content = read_end(path, most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, "it is too large", str(path))
-    return content
+    with opened(path) as handle:
+        return content_of(handle, path, most)
 
 
 def read_end(path: Path, most: int) -> bytes:
@@ -28,15 +65,9 @@ def read_end(path: Path, most: int) -> bytes:
 
     Raises ``OSError`` where it cannot be read or is no plain file.
     """
-    flags = os.O_RDONLY
-    for name in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK"):  # a FIFO is not waited for
-        flags |= getattr(os, name, 0)
-    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is not a plain file", str(path))
-        file.seek(max(0, status.st_size - most))
-        return file.read(most)
+    with opened(path) as handle:
+        os.lseek(handle, max(0, os.fstat(handle).st_size - most), os.SEEK_SET)
+        return _next(handle, most)
 
 
 def read_text(path: Path, most: int, encoding: str = "utf-8") -> str:

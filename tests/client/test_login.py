@@ -236,7 +236,7 @@ def test_fifo_for_a_file(home: Path) -> None:
     """A FIFO in the place of the file is not waited for."""
     (home / "credentials").mkdir()
     os.mkfifo(home / "credentials" / "kimi-code.json")
-    assert read(home, None).problem == "it cannot be read, it is not a plain file"
+    assert read(home, None).problem == "it cannot be read, it is a FIFO, not a plain file"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files have no mode there")
