@@ -88,7 +88,12 @@ class Draft(Generic[Proposal]):
         """Write it; raises what ``Store.commit`` raises."""
         base = self.reading.base.content if self.receipt else None
         self.reading.store.commit(
-            self.reading.snapshot, self.content, self.receipt, mode=self.mode, backup=base
+            self.reading.snapshot,
+            self.content,
+            self.receipt,
+            mode=self.mode,
+            earlier=self.reading.receipt,
+            backup=base,
         )
 
     @property
@@ -137,7 +142,7 @@ def carry_out(
         draft = draft_now()
         if draft.is_empty:
             if not dry_run:  # a kill may have left a temporary file, and a key in it
-                draft.reading.store.settle(draft.reading.snapshot)
+                draft.reading.store.settle()
             return Done("written" if is_interrupted else "empty", draft, bool(is_interrupted))
         if not is_interrupted and (agreed is None or agreed.wording != draft.proposal.wording):
             dialogue.propose(draft.proposal)

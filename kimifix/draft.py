@@ -120,6 +120,7 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
     warnings = (
         *machine.warnings,
         *choice.warnings,
+        *read.warnings,
         *_warnings(request, base.document, plan, mode_before),
     )
     proposal = _proposal(machine, before, patched, plan, warnings)

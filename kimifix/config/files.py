@@ -1,7 +1,7 @@
 """Files as the system has them: one reading, a new file, a replacement, a lock.
 
 Everything here keeps the promise that a file is the old one or the new one, whole, and
-knows what differs on Windows. What it means for the config is in ``storage``.
+knows what differs by system. What it means for the config is in ``storage``.
 """
 
 from __future__ import annotations
@@ -9,25 +9,31 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import stat
+import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kimifix.config.receipt import digest
 from kimifix.errors import ConfigError, KimifixError
+from kimifix.reader import content_of, opened
 
 LOCK_PATIENCE_SECONDS = 10.0
+MOST_BYTES = 32 << 20
 PRIVATE_FILE = 0o600
 
 _BINARY = getattr(os, "O_BINARY", 0)
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _LOCK_PAUSE_SECONDS = 0.05
 _WINDOWS_LOCK_OFFSET = 1 << 30  # away from the process number that others read
+_ACL = "system.posix_acl_access"
+# Where an entry of an ACL takes its rights from: the owner's, the mask and the others' are
+# those of the mode; all others are its own (Linux, posix_acl_xattr.h).
+_SHIFTS = {0x01: 6, 0x10: 3, 0x20: 0}
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class Snapshot:
     """The config as it was at one moment.
 
     ``path`` is the path asked for, ``real`` the file behind all symlinks; ``content``
-    is None where there is no file, and ``mode``, ``uid``, ``gid`` then mean nothing.
+    is None where there is no file, and what follows then means nothing. ``attributes``
+    are the extended ones, the ACL among them; ``others`` names those nobody can copy.
     """
 
     path: Path
@@ -44,11 +51,32 @@ class Snapshot:
     mode: int = PRIVATE_FILE
     uid: int = -1
     gid: int = -1
+    links: int = 1
+    attributes: dict[str, bytes] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str | None:
         """The hash of the content, None where there is no file."""
         return None if self.content is None else digest(self.content)
+
+    @property
+    def losses(self) -> list[str]:
+        """What the file loses when it is replaced, each as a sentence."""
+        found = []
+        if self.links > 1:
+            found.append(
+                f"the config has {self.links} names (hard links): the other ones keep the old file"
+            )
+        if sys.platform != "win32" and self.content is not None and os.geteuid() != 0:
+            if self.uid != os.geteuid():
+                found.append(f"the config belongs to another user ({self.uid}) and becomes yours")
+            if self.gid not in (os.getegid(), *os.getgroups()):
+                found.append(f"the group of the config ({self.gid}) loses its rights")
+        if self.others:
+            names = ", ".join(self.others)
+            found.append(f"the config loses extended attributes that cannot be copied: {names}")
+        return found
 
 
 def read(path: Path) -> Snapshot:
@@ -59,23 +87,17 @@ def read(path: Path) -> Snapshot:
     """
     try:
         real = Path(os.path.realpath(path, strict=True))
-        handle = os.open(real, os.O_RDONLY | _BINARY | _NONBLOCK)
+        with opened(real) as handle:
+            status = os.fstat(handle)
+            content = content_of(handle, real, MOST_BYTES)
+            attributes, others = _attributes(handle)
     except FileNotFoundError:
         return _absent(path)
     except OSError as error:
         raise _unreadable(path, error) from None
-    try:
-        try:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise ConfigError(path, f"the config is {_kind(status.st_mode)}, not a file")
-            content = b"".join(iter(lambda: os.read(handle, 1 << 20), b""))
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    mode = stat.S_IMODE(status.st_mode)
-    return Snapshot(path, real, content, mode, status.st_uid, status.st_gid)
+    mode, links = status.st_mode & 0o7777, status.st_nlink
+    owner = (status.st_uid, status.st_gid)
+    return Snapshot(path, real, content, mode, *owner, links, attributes, others)
 
 
 def _absent(path: Path) -> Snapshot:
@@ -89,16 +111,57 @@ def _absent(path: Path) -> Snapshot:
     raise ConfigError(path, reason, hint)
 
 
-def write_new(path: Path, content: bytes, mode: int, like: Snapshot | None = None) -> None:
-    """Write a file that did not exist, private until it is whole, and on disk on return."""
+def _attributes(handle: int) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """Return the extended attributes that can be copied, and the names of all others."""
+    if sys.platform != "linux":
+        return {}, ()
+    try:
+        names = os.listxattr(handle)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENOSYS):
+            return {}, ()
+        raise
+    copied = [name for name in names if name == _ACL or name.startswith("user.")]
+    # SELinux labels the new file itself, by the folder.
+    others = sorted({*names} - {*copied, "security.selinux"})
+    return {name: os.getxattr(handle, name) for name in copied}, tuple(others)
+
+
+def sha256_of(path: Path) -> str | None:
+    """Return the hash of the plain file at ``path``, None for nothing, "" for all else."""
+    try:
+        with opened(path, follow=False) as handle:
+            return digest(content_of(handle, path, MOST_BYTES))
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return ""
+
+
+def write_new(
+    path: Path,
+    content: bytes,
+    mode: int,
+    like: Snapshot | None = None,
+    *,
+    durable: bool = True,
+) -> None:
+    """Write a file that did not exist, private until it is whole, and on disk if ``durable``.
+
+    It gets owner, group and attributes of ``like``, where there is such a file and we may.
+    """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, PRIVATE_FILE)
     try:
         _write_all(handle, content)
         if sys.platform != "win32":
             if like is not None and like.content is not None:
                 mode = _keep_owner(handle, like, mode)
+                _keep_attributes(handle, like, mode)
             os.fchmod(handle, mode)
-        os.fsync(handle)
+        if durable:
+            _sync(handle)
+    except OSError as error:  # which names no file
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(handle)
 
@@ -125,6 +188,55 @@ def _keep_owner(handle: int, like: Snapshot, mode: int) -> int:
     return mode if os.fstat(handle).st_gid == like.gid else mode & ~0o070
 
 
+def _keep_attributes(handle: int, like: Snapshot, mode: int) -> None:
+    """Give the file the extended attributes of ``like``, and an ACL that ``mode`` bounds."""
+    if sys.platform != "linux":
+        return
+    for name, value in like.attributes.items():
+        os.setxattr(handle, name, _bounded(value, mode) if name == _ACL else value)
+    if _ACL not in like.attributes:  # one that the folder gives to new files
+        with suppress(OSError):
+            os.removexattr(handle, _ACL)
+
+
+def _bounded(acl: bytes, mode: int) -> bytes:
+    entries = bytearray(acl[:4])
+    for tag, rights, who in struct.iter_unpack("<HHI", acl[4:]):
+        by_mode = tag in _SHIFTS
+        entries += struct.pack("<HHI", tag, mode >> _SHIFTS[tag] & 7 if by_mode else rights, who)
+    return bytes(entries)
+
+
+def rename(source: Path, target: Path, *, exchange: bool) -> bool:
+    """Exchange two names in one step, or rename ``source`` to a name that must be free.
+
+    Returns whether this can be done here: Linux has renameat2 since 3.15, macOS renamex_np
+    since 10.12, and not every file system takes part. Raises ``OSError`` where it fails.
+    """
+    names = os.fsencode(source), os.fsencode(target)
+    if sys.platform == "linux":
+        here = -100  # AT_FDCWD: names count from the working directory
+        return _called("renameat2", here, names[0], here, names[1], 2 if exchange else 1)
+    if sys.platform == "darwin":
+        return _called("renamex_np", *names, 2 if exchange else 4)
+    return False
+
+
+def _called(function: str, *arguments: int | bytes) -> bool:
+    try:
+        import ctypes
+
+        failed = getattr(ctypes.CDLL(None, use_errno=True), function)(*arguments)
+    except (ImportError, AttributeError):  # a Python without ctypes; another libc
+        return False
+    number = ctypes.get_errno() if failed else 0
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):
+        return False
+    if number:
+        raise OSError(number, os.strerror(number))
+    return True
+
+
 def patiently(change: Callable[[], object], check: Callable[[], None] = lambda: None) -> None:
     """Carry out ``change`` after ``check``; on Windows wait a moment for who holds the file open.
 
@@ -142,6 +254,16 @@ def patiently(change: Callable[[], object], check: Callable[[], None] = lambda: 
             time.sleep(pause)
 
 
+def _sync(handle: int) -> None:
+    if sys.platform == "darwin":  # where fsync leaves it to the drive when
+        import fcntl
+
+        with suppress(OSError):  # not every file system can do this
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(handle)
+
+
 def sync_folder(folder: Path) -> None:
     """Have the folder's entries on disk, where the system can do that."""
     if sys.platform == "win32":
@@ -149,7 +271,7 @@ def sync_folder(folder: Path) -> None:
     with suppress(OSError):  # the rename has happened; not every file system can do this
         handle = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(handle)
+            _sync(handle)
         finally:
             os.close(handle)
 
@@ -172,15 +294,18 @@ def interrupts_deferred() -> Iterator[None]:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file ``path``, which names the process that has it.
 
-    Raises ``KimifixError`` with that process after LOCK_PATIENCE_SECONDS.
+    Raises ``KimifixError`` with that process after LOCK_PATIENCE_SECONDS, and ``OSError``
+    where the file is a symlink.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, PRIVATE_FILE)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY | _NOFOLLOW, PRIVATE_FILE)
     try:
         deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
         while not _try_lock(handle):
             if time.monotonic() >= deadline:
+                holder = os.read(handle, 20)
+                process = holder.decode() if holder.isdigit() else "unknown"
                 raise KimifixError(
-                    f"another kimifix is at work on this config: process {_holder(path)}",
+                    f"another kimifix is at work on this config: process {process}",
                     "wait until it is done, or end it, then run kimifix again",
                 )
             time.sleep(_LOCK_PAUSE_SECONDS)
@@ -198,8 +323,10 @@ def _try_lock(handle: int) -> bool:
             import msvcrt
 
             os.lseek(handle, _WINDOWS_LOCK_OFFSET, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-            os.lseek(handle, 0, os.SEEK_SET)
+            try:
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            finally:
+                os.lseek(handle, 0, os.SEEK_SET)
         else:
             import fcntl
 
@@ -211,25 +338,12 @@ def _try_lock(handle: int) -> bool:
     return True
 
 
-def _holder(lock: Path) -> str:
-    try:
-        return lock.read_text(encoding="ascii") or "unknown"
-    except (OSError, ValueError):
-        return "unknown"
-
-
-def _kind(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
-
-
 def _unreadable(path: Path, error: OSError) -> ConfigError:
     if error.errno == errno.ELOOP:
         return ConfigError(path, "the config is a loop of symlinks", "remove the loop")
-    on_windows = isinstance(error, PermissionError) and sys.platform == "win32"
-    if isinstance(error, IsADirectoryError) or (on_windows and path.is_dir()):
-        return ConfigError(path, "the config is a folder, not a file")
     if isinstance(error, PermissionError):
+        if sys.platform == "win32" and path.is_dir():
+            return ConfigError(path, "the config cannot be read: it is a folder")
         return ConfigError(path, "no permission to read the config", "see its owner and mode")
     return ConfigError(path, f"the config cannot be read: {error.strerror or error}")
 

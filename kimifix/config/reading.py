@@ -91,27 +91,47 @@ class Reading:
 
         Raises what ``undone`` raises.
         """
-        receipt, mode = self.receipt, self._mode
+        receipt = self.receipt
         if self.snapshot.content is None:
-            return Base(self.document, None, mode)
+            return self._base(self.document, None)
         if receipt and receipt.before and self.untouched:
             backup = self.store.backup(receipt.before)
             if backup is not None:
-                return Base(parse(backup, self.snapshot.path), backup, mode, exact=True)
+                return self._base(parse(backup, self.snapshot.path), backup, exact=True)
         undone = self.undone
         if receipt and receipt.before is None and undone.is_change and not undone.text.strip():
-            return Base(undone, None, mode, exact=self.untouched)
-        content = undone.content
-        exact = receipt is not None and digest(content) == receipt.before
-        return Base(undone, content, mode, exact)
+            return self._base(undone, None, exact=self.untouched)
+        exact = receipt is not None and digest(undone.content) == receipt.before
+        return self._base(undone, undone.content, exact=exact)
+
+    def _base(self, document: Document, content: bytes | None, *, exact: bool = False) -> Base:
+        before = self._mode_before
+        if before is None or any(secrets_in(document.data)):
+            return Base(document, content, self.snapshot.mode, exact)
+        return Base(document, content, before, exact)
 
     @property
-    def _mode(self) -> int:
-        """The mode that the file has without us: what `apply` took away, where nobody else has."""
+    def _mode_before(self) -> int | None:
+        """The mode that `apply` took away, None where it did not or somebody has set another."""
         before = self.receipt.mode_before if self.receipt else None
-        if before is not None and self.snapshot.mode == private(before):
-            return before
-        return self.snapshot.mode
+        return None if before is None or self.snapshot.mode != private(before) else before
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know before the config is replaced.
+
+        Raises what ``base`` raises.
+        """
+        found = self.snapshot.losses
+        before = self._mode_before
+        if before is not None and self.base.mode != before:
+            found.append(
+                "the config holds a secret, so others do not get back their right to read it "
+                f"(mode {before:04o})"
+            )
+        for path in sorted(self.store.lost):
+            found.append(f"this cannot be understood and counts as lost: `{path}`")
+        return tuple(found)
 
 
 def private(mode: int) -> int:

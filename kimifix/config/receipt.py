@@ -1,15 +1,18 @@
-"""The receipt: what kimifix wrote into a config and what was there before."""
+"""What kimifix remembers of a config: the one schema of `receipt.json` and `intent.json`."""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from kimifix.config.change import Moved, Undo
 
 _FORMAT = 1
+
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -33,24 +36,70 @@ class Receipt:
     mode_before: int | None
     undo: Undo
 
+
+@dataclass(frozen=True)
+class Intent:
+    """A change that is under way: the config with SHA-256 ``replaces`` becomes ``after``.
+
+    None stands for no file; a ``receipt`` of None ends the patch. When the change is
+    carried out, the file of the intent becomes that of the receipt.
+    """
+
+    config: str
+    replaces: str | None
+    after: str | None
+    receipt: Receipt | None
+
     def to_json(self) -> str:
-        """Return the receipt as JSON text."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=2) + "\n"
+        """Return the intent as JSON text; ``from_json`` reads it back."""
+        fields = {"config": self.config, "replaces": self.replaces, "after": self.after}
+        fields |= asdict(self.receipt) if self.receipt else {}
+        return json.dumps({"format": _FORMAT, **fields}, indent=2) + "\n"
 
     @classmethod
-    def from_data(cls, data: Any) -> Receipt | None:
-        """Return the receipt in parsed JSON, None where it is not one that we understand."""
+    def from_json(cls, content: bytes) -> Intent:
+        """Read a file of the state; raises ``ValueError`` where it does not fit the schema."""
         try:
-            fields = dict(data)
+            fields = dict(json.loads(content))
             if fields.pop("format") != _FORMAT:
-                return None
-            undo = fields.pop("undo")
-            moved = tuple(
-                Moved(**{**entry, "path": tuple(entry["path"])}) for entry in undo["moved"]
-            )
-            return cls(**fields, undo=Undo(moved, bool(undo["newline_added"])))
-        except (KeyError, TypeError, ValueError):
-            return None
+                raise ValueError("another format")
+            replaces = fields.pop("replaces", None)  # earlier receipts say nothing of it
+            if "undo" not in fields:
+                return _checked(cls, {**fields, "replaces": replaces, "receipt": None})
+            undo = fields["undo"]
+            moved = [_moved(entry) for entry in undo["moved"]]
+            fields["undo"] = _checked(Undo, {**undo, "moved": tuple(moved)})
+            receipt = _checked(Receipt, fields)
+            made = {"replaces": replaces, "after": receipt.after, "receipt": receipt}
+            return _checked(cls, {"config": receipt.config, **made})
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"it does not fit the schema: {error}") from None
+
+
+def _moved(entry: dict[str, Any]) -> Moved:
+    moved = _checked(Moved, {**entry, "path": tuple(entry["path"])})
+    if moved.old is not None:  # it will stand in the config again: one value, one key
+        source = f"{moved.old} = 0" if moved.is_key else f"v = {moved.old}"
+        data = tomllib.loads(source)
+        if list(data.values()) != [0] if moved.is_key else list(data) != ["v"]:
+            raise ValueError("more than one value")
+    if not moved.path:
+        raise ValueError("no path")
+    return moved
+
+
+def _checked(kind: type[_Made], fields: dict[str, Any]) -> _Made:
+    """Return the dataclass with these fields; raises ``TypeError`` where one does not fit."""
+    made = kind(**fields)
+    for name, hint in get_type_hints(kind).items():
+        value = getattr(made, name)
+        if get_origin(hint) is tuple:
+            fits = isinstance(value, tuple) and all(isinstance(v, get_args(hint)[0]) for v in value)
+        else:
+            fits = isinstance(value, hint)
+        if not fits:
+            raise TypeError(f"`{name}` is of another type")
+    return made
 
 
 def digest(content: bytes) -> str:

@@ -1,36 +1,33 @@
 """The only writer: replaces the config in one atomic step and remembers how it was.
 
-The order of a commit makes a kill at any instant harmless: the backup is on disk
-before the intent is, the intent before the new config, and the receipt takes its
-place last. What a kill left behind is settled by the next commit: the hash of the
-config says on which side of the replacement it happened.
+A commit makes a kill, or a power cut, at any instant harmless by its order:
+
+1. the backup, and the new config beside the old one, under the name of ``Store.aside``;
+2. the intent, which says what becomes what; all of this is on disk before
+3. config and new file exchange their names. What came out is looked at: where it is not
+   what was read, somebody wrote at the last moment, and it goes back;
+4. the file of the intent becomes the receipt, and what came out is removed.
+
+Where a kill stopped it, the next commit carries on from 3 (``_settle``): the file beside the
+config tells whether the exchange took place, whoever wrote the config since. Beside an
+intent it may be all that is left of somebody's edit and is kept; without one it is ours. A
+system that cannot exchange renames over the config, right after a last look.
 """
 
 from __future__ import annotations
 
-import glob
-import json
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
-from kimifix.config.document import parse
-from kimifix.config.files import (
-    PRIVATE_FILE,
-    Snapshot,
-    interrupts_deferred,
-    locked,
-    patiently,
-    read,
-    sync_folder,
-    write_hint,
-    write_new,
-)
-from kimifix.config.receipt import Receipt, digest
+from kimifix import reader
+from kimifix.config import files
+from kimifix.config.files import PRIVATE_FILE, Snapshot, patiently, read, sha256_of, write_new
+from kimifix.config.receipt import Intent, Receipt, digest
 from kimifix.errors import ChangedMeanwhileError, KimifixError
 
 BACKUPS_KEPT = 10
@@ -49,29 +46,77 @@ is in your config any more, you can delete this folder.
 class Store:
     """What kimifix remembers of one config: its receipt and its backups.
 
-    ``root`` is the state folder of kimifix; the store is a folder in it, named after
-    the hash of the config's real path. Nothing is created before the first write.
+    ``root`` is the state folder of kimifix; the store is a folder in it. Nothing is created
+    before the first write. ``lost`` are the files that do not fit the schema.
     """
 
     def __init__(self, root: Path, real: Path) -> None:
         self.root = root
-        self.folder = root / digest(os.fsencode(real))[:16]
-        self.backups = self.folder / "backups"
+        self.lost: set[Path] = set()
         self._real = real
-        self._receipt = self.folder / "receipt.json"
-        self._intent = self.folder / "intent.json"
+        self._renamed_in: set[Path] = set()  # folders whose new names are not yet on disk
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder in ``root``, named after the hash of the config's real path.
+
+        Where that has no receipt, it is the one that has a receipt of the same file by
+        another spelling: a disk may take `A` for `a`, or two ways to write `é` for one.
+        """
+        own = self.root / digest(os.fsencode(self._real))[:16]
+        if not any(own.glob("*.json")):
+            for path in self.root.glob("*/*.json"):
+                with suppress(OSError, ValueError):
+                    named = Path(Intent.from_json(reader.read(path, files.MOST_BYTES)).config)
+                    if _is_same(named, self._real):
+                        return path.parent
+        return own
+
+    @property
+    def backups(self) -> Path:
+        """The folder of the backups."""
+        return self.folder / "backups"
+
+    @property
+    def _receipt(self) -> Path:
+        return self.folder / "receipt.json"
+
+    @property
+    def _intent(self) -> Path:
+        return self.folder / "intent.json"
+
+    @property
+    def _new(self) -> Path:
+        """Where every file of the store is written before it gets its name."""
+        return self.folder / "new.tmp"
+
+    @property
+    def aside(self) -> Path:
+        """Where the new config is written, beside the old one; who has the lock owns it."""
+        token = digest(os.fsencode(self.folder))[:8]
+        return self._real.with_name(f".{self._real.name}.kimifix-{token}.tmp")
 
     def receipt(self, sha256: str | None) -> Receipt | None:
         """Return the receipt that holds for a config with this hash; reads only.
 
-        What a killed run has carried out counts, whether or not others wrote since.
+        What a killed run has carried out counts, whether or not others wrote since. Raises
+        ``KimifixError`` where there is one that cannot be read, or the folder is not ours.
         """
-        intent = _load(self._intent)
-        if isinstance(intent, dict) and (
-            intent.get("after") == sha256 or _carried_out(intent, read(self._real))
-        ):
-            return Receipt.from_data(intent.get("receipt"))
-        return Receipt.from_data(_load(self._receipt))
+        with self._reporting("read"):
+            self._require_ours()
+            intent = self._load(self._intent)
+            if intent is None or not _is_carried_out(intent, sha256, sha256_of(self.aside)):
+                intent = self._load(self._receipt)
+            return intent.receipt if intent else None
+
+    def _load(self, path: Path) -> Intent | None:
+        try:
+            return Intent.from_json(reader.read(path, files.MOST_BYTES))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            self.lost.add(path)
+            return None
 
     def backup_path(self, sha256: str) -> Path | None:
         """Return the path of the backup with this hash, None where there is none."""
@@ -82,7 +127,7 @@ class Store:
         """Return the backup with this hash, None where there is none or it is damaged."""
         path = self.backup_path(sha256)
         try:
-            content = path.read_bytes() if path else b""
+            content = reader.read(path, files.MOST_BYTES) if path else b""
         except OSError:
             return None
         return content if digest(content) == sha256 else None
@@ -101,69 +146,115 @@ class Store:
         receipt: Receipt | None,
         *,
         mode: int,
+        earlier: Receipt | None,
         backup: bytes | None = None,
     ) -> None:
         """Replace the config of ``snapshot`` by ``content`` (None: remove the file).
 
-        ``receipt`` takes the place of the one there is; None ends the patch and the
-        receipt with it. ``backup`` is kept where nobody else can read it. Raises
-        ``ChangedMeanwhileError`` when the config is no longer that of ``snapshot``, and
+        ``receipt`` takes the place of ``earlier``; None ends the patch and the receipt with
+        it. ``backup`` is kept where nobody else can read it. Raises ``ChangedMeanwhileError``
+        when the config is no longer that of ``snapshot``, or the receipt not ``earlier``, and
         ``KimifixError`` when the disk refuses; the config is then as it was.
         """
-        with self._reporting(snapshot), ExitStack() as until_unlocked, self._locked():
-            self._settle(read(snapshot.path))
-            if backup is not None:
-                self._save_backup(backup)
+        with self._reporting("write"), ExitStack() as until_unlocked, self._locked():
+            self._settle()
+            now = self._load(self._receipt)
+            if (now.receipt if now else None) != earlier:
+                raise ChangedMeanwhileError(snapshot.path)
             after = None if content is None else digest(content)
-            intent = {
-                "before": snapshot.sha256,
-                "after": after,
-                "receipt": json.loads(receipt.to_json()) if receipt else None,
-            }
-            self._write_private(self._intent, json.dumps(intent, indent=2).encode())
-            until_unlocked.enter_context(interrupts_deferred())
+            intent = Intent(str(snapshot.real), snapshot.sha256, after, receipt)
             try:
-                _replace(snapshot, content, mode)
+                if backup is not None:
+                    self._save_backup(backup)
+                if content is not None:
+                    write_new(self.aside, content, mode, like=snapshot)
+                self._write_private(self._intent, intent.to_json().encode())
+                while self._renamed_in:
+                    files.sync_folder(self._renamed_in.pop())
+                until_unlocked.enter_context(files.interrupts_deferred())
+                self._put_in_place(snapshot, after)
             except BaseException:
-                if read(snapshot.path).sha256 != after:
-                    self._intent.unlink(missing_ok=True)
+                if not self._settle():
                     raise
-            # The config is the new one: what fails from here on is bookkeeping,
-            # and the intent is enough for the next run to make up for it.
-            with suppress(OSError, KimifixError):
-                self._settle(read(snapshot.path))
+            else:
+                done = True
+                with suppress(OSError):  # bookkeeping, which the next run can make up for
+                    done = self._settle()
+                if not done:
+                    raise ChangedMeanwhileError(snapshot.path)
+            with suppress(OSError):
                 self._forget_old_backups(receipt.before if receipt else None)
 
-    def settle(self, snapshot: Snapshot) -> None:
+    def settle(self) -> None:
         """Do what a killed run has left undone, where nothing will be committed.
 
         Raises ``KimifixError`` when the disk refuses.
         """
-        with self._reporting(snapshot):
-            if _load(self._intent) is not None or any(self._strays(snapshot.real)):
+        with self._reporting("write"):
+            if any(map(os.path.lexists, (self._intent, self.aside, self._new))):
                 with self._locked():
-                    self._settle(read(snapshot.path))
+                    self._settle()
 
-    def _settle(self, now: Snapshot) -> None:
-        """Carry an intent through or drop it, by what lies on disk; sweep what a kill left."""
-        intent = _load(self._intent)
-        if isinstance(intent, dict) and _carried_out(intent, now):
-            if intent.get("receipt"):
-                text = json.dumps(intent["receipt"], indent=2) + "\n"
-                self._write_private(self._receipt, text.encode())
-            else:
+    def _put_in_place(self, snapshot: Snapshot, after: str | None) -> None:
+        real, aside = self._real, self.aside
+        check = partial(_require_unchanged, snapshot)
+        check()
+        try:
+            if after is None:
+                patiently(partial(real.rename, aside), check)
+            elif not files.rename(aside, real, exchange=snapshot.content is not None):
+                patiently(partial(aside.replace, real), check)
+        except (FileNotFoundError, FileExistsError):
+            raise ChangedMeanwhileError(snapshot.path) from None
+        if os.path.lexists(aside) and Path(os.path.realpath(snapshot.path)) != real:
+            self._put_back(after)  # the symlink leads elsewhere by now
+            raise ChangedMeanwhileError(snapshot.path)
+        files.sync_folder(real.parent)
+
+    def _put_back(self, after: str | None) -> None:
+        """Undo ``_put_in_place``, unless somebody has written over it: theirs stays."""
+        if after is None:
+            with suppress(FileExistsError):
+                if not files.rename(self.aside, self._real, exchange=False):
+                    self.aside.rename(self._real)
+        else:
+            files.rename(self.aside, self._real, exchange=True)
+            if sha256_of(self.aside) != after:
+                files.rename(self.aside, self._real, exchange=True)
+
+    def _settle(self) -> bool:
+        """Carry an intent through or drop it, by what lies on disk; sweep what a kill left.
+
+        Returns whether it was carried out. Raises ``KimifixError`` where somebody's edit
+        lies beside the config now, because two of them came in the same instant as ours.
+        """
+        intent = self._load(self._intent)
+        done, kept = False, None
+        if intent is not None:
+            known = (None, intent.replaces, intent.after)
+            now, out = sha256_of(self._real), sha256_of(self.aside)
+            came_between = out not in known and now == intent.after
+            if came_between:
+                self._put_back(intent.after)
+                out = sha256_of(self.aside)
+            done = not came_between and _is_carried_out(intent, now, out)
+            if out not in known:
+                kept = self._real.with_name(f"{self._real.name}.kept-{time.time_ns()}")
+                self.aside.rename(kept)
+            if done and intent.receipt:
+                patiently(partial(self._intent.replace, self._receipt))
+            elif done:
                 self._receipt.unlink(missing_ok=True)
         self._intent.unlink(missing_ok=True)
-        for stray in list(self._strays(now.real)):
-            with suppress(OSError):  # on Windows somebody may hold it open
-                stray.unlink(missing_ok=True)
-
-    def _strays(self, real: Path) -> Iterator[Path]:
-        """Yield the temporary files of runs that were killed."""
-        beside = real.parent.glob(_temporary(Path(glob.escape(str(real))), "*"))
-        yield from (path for path in beside if not _is_alive(path))
-        yield from self.folder.glob(".*.tmp")
-        yield from self.backups.glob(".*.tmp")
+        for stray in (self.aside, self._new):
+            with suppress(OSError):  # on Windows somebody may hold it open, and for long
+                patiently(partial(stray.unlink, missing_ok=True))
+        if kept:
+            raise KimifixError(
+                f"others wrote the config in the same instant; what one wrote lies at `{kept}`",
+                "compare it with the config, then run kimifix again",
+            )
+        return done
 
     def _save_backup(self, content: bytes) -> None:
         sha256 = digest(content)
@@ -186,56 +277,48 @@ class Store:
 
     def _write_private(self, path: Path, content: bytes) -> None:
         self._make_folder(path.parent)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            write_new(temporary, content, PRIVATE_FILE)
-            patiently(lambda: temporary.replace(path))
-            sync_folder(path.parent)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+        write_new(self._new, content, PRIVATE_FILE)
+        patiently(partial(self._new.replace, path))
+        self._renamed_in.add(path.parent)
 
     def _make_folder(self, folder: Path) -> None:
-        if folder.is_dir():
-            return
-        if folder == self.root:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-        else:
+        if not folder.is_dir():
             self._make_folder(folder.parent)
-        # On Windows it inherits that it is private: with 0o700 Python would give the folder of
-        # an elevated run to the administrators alone.
-        folder.mkdir(mode=0o777 if sys.platform == "win32" else 0o700, exist_ok=True)
-        sync_folder(folder.parent)
+            # On Windows it inherits that it is private: with 0o700 Python would give the folder
+            # of an elevated run to the administrators alone.
+            folder.mkdir(mode=0o777 if sys.platform == "win32" else 0o700, exist_ok=True)
+            self._renamed_in.add(folder.parent)
 
-    def _write_readme(self) -> None:
-        path = self.root / "README.txt"
-        if path.exists():
+    def _require_ours(self) -> None:
+        """Raise ``KimifixError`` where others may have put there what lies in ``root``."""
+        if sys.platform == "win32" or not os.path.lexists(self.root):
             return
-        try:
-            write_new(path, _README.encode(), PRIVATE_FILE)
-        except FileExistsError:
-            pass  # another kimifix, at work on another config
-        except BaseException:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-            raise
+        status = self.root.stat()
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise KimifixError(
+                f"the state folder of kimifix is not yours alone: `{self.root}`",
+                "see its owner and mode, or remove it, then run kimifix again",
+            )
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        self._require_ours()
         self._make_folder(self.folder)
-        self._write_readme()
-        with locked(self.folder / "lock"):
+        with suppress(OSError):
+            write_new(self.root / "README.txt", _README.encode(), PRIVATE_FILE, durable=False)
+        with files.locked(self.folder / "lock"):
             yield
 
     @contextmanager
-    def _reporting(self, snapshot: Snapshot) -> Iterator[None]:
+    def _reporting(self, doing: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            place = error.filename2 or error.filename or snapshot.real  # a rename: its target
+            place = error.filename2 or error.filename
+            if not place or str(place) == str(self.aside):  # a name that tells nobody anything
+                place = self._real
             raise KimifixError(
-                f"could not write: {error.strerror or error}: `{place}`", write_hint(error)
+                f"could not {doing}: {error.strerror or error}: `{place}`", files.write_hint(error)
             ) from error
 
 
@@ -256,60 +339,22 @@ def state_root(home: Path) -> Path:
     return inside if inside.is_dir() or not root.is_absolute() else root
 
 
-def _replace(snapshot: Snapshot, content: bytes | None, mode: int) -> None:
-    real = snapshot.real
-    if content is None:
-        patiently(real.unlink, lambda: _require_unchanged(snapshot))
-    else:
-        temporary = real.with_name(_temporary(real, str(os.getpid())))
-        temporary.unlink(missing_ok=True)
-        try:
-            write_new(temporary, content, mode, like=snapshot)
-            patiently(lambda: temporary.replace(real), lambda: _require_unchanged(snapshot))
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-    sync_folder(real.parent)
+def _is_carried_out(intent: Intent, now: str | None, aside: str | None) -> bool:
+    """Tell it by the hashes of the config and of what lies beside it, None for nothing."""
+    if now in (intent.after, intent.replaces):
+        return now == intent.after
+    # Somebody has written since. What was put in place is not beside the config any more.
+    return aside is not None if intent.after is None else aside != intent.after
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Tell whether two paths, neither of them a symlink, lead to the same file."""
+    if not one.parent.samefile(other.parent):
+        return False
+    return one.name == other.name or one.samefile(other)
 
 
 def _require_unchanged(snapshot: Snapshot) -> None:
     now = read(snapshot.path)
     if now.content != snapshot.content or now.real != snapshot.real:
         raise ChangedMeanwhileError(snapshot.path)
-
-
-def _carried_out(intent: dict[str, Any], now: Snapshot) -> bool:
-    if now.sha256 == intent.get("after"):
-        return True
-    if now.sha256 == intent.get("before"):
-        return False
-    try:  # somebody else has written since: our entries tell
-        document = parse(now.content or b"", now.path)
-    except KimifixError:
-        return False
-    return bool(document.own_entries) == bool(intent.get("receipt"))
-
-
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-def _temporary(real: Path, process: str) -> str:
-    return f".{real.name}.kimifix-{process}.tmp"
-
-
-def _is_alive(temporary: Path) -> bool:
-    process = temporary.name.removesuffix(".tmp").rpartition("-")[2]
-    if sys.platform == "win32" or not process.isdecimal() or int(process) == os.getpid():
-        return False  # on Windows a file that is in use cannot be removed anyway
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True

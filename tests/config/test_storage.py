@@ -21,7 +21,7 @@ from support.platforms import symlinks
 from kimifix.config import storage
 from kimifix.config.change import Moved, Undo
 from kimifix.config.files import Snapshot, read
-from kimifix.config.receipt import Receipt, digest
+from kimifix.config.receipt import Intent, Receipt, digest
 from kimifix.config.storage import BACKUPS_KEPT, Store
 from kimifix.errors import ChangedMeanwhileError, ConfigError, KimifixError
 
@@ -79,8 +79,13 @@ def commit(store: Store, config: Path, content: bytes = NEW) -> Receipt:
     """Apply new content to the config as it lies there."""
     snapshot = read(config)
     receipt = receipt_for(snapshot.content, content)
-    store.commit(snapshot, content, receipt, mode=snapshot.mode, backup=snapshot.content)
+    put(store, snapshot, content, receipt, mode=snapshot.mode, backup=snapshot.content)
     return receipt
+
+
+def put(store: Store, snapshot: Snapshot, *rest: Any, **named: Any) -> None:
+    """Commit, knowing the receipt that holds."""
+    store.commit(snapshot, *rest, earlier=store.receipt(snapshot.sha256), **named)
 
 
 def mode_of(path: Path) -> int:
@@ -169,9 +174,9 @@ def _loop_of_itself(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message", "hint"),
     [
-        (_folder, "the config is a folder, not a file", None),
-        (_fifo, "the config is a FIFO, not a file", None),
-        (_device, "the config is a device, not a file", None),
+        (_folder, "the config cannot be read: it is a folder, not a plain file", None),
+        (_fifo, "the config cannot be read: it is a FIFO, not a plain file", None),
+        (_device, "the config cannot be read: it is a device, not a plain file", None),
         (_socket, "the config cannot be read: No such device or address", None),
         (
             _dangling,
@@ -204,7 +209,7 @@ def test_what_is_no_file_is_refused_by_what_it_is(
     assert (caught.value.message, caught.value.hint) == (f"{message}: `{path}`", hint)
     snapshot = Snapshot(path, path, OLD)
     with pytest.raises(KimifixError):
-        Store(tmp_path / "state", path).commit(snapshot, NEW, None, mode=0o600)
+        put(Store(tmp_path / "state", path), snapshot, NEW, None, mode=0o600)
     assert stat.S_IFMT(path.lstat().st_mode) == kind
 
 
@@ -259,11 +264,11 @@ def test_content_is_replaced_and_the_mode_kept(config: Path, store: Store, mode:
 @posix
 def test_a_new_config_and_an_explicit_mode(tmp_path: Path, config: Path, store: Store) -> None:
     """The caller decides about the mode; a new file belongs to its user alone."""
-    store.commit(read(config), NEW, None, mode=0o600)
+    put(store, read(config), NEW, None, mode=0o600)
     assert mode_of(config) == 0o600
     new = tmp_path / "home" / "new.toml"
     snapshot = read(new)
-    Store(tmp_path / "state", new).commit(snapshot, NEW, None, mode=snapshot.mode)
+    put(Store(tmp_path / "state", new), snapshot, NEW, None, mode=snapshot.mode)
     assert (new.read_bytes(), mode_of(new)) == (NEW, 0o600)
 
 
@@ -313,7 +318,7 @@ def test_a_symlink_stays_one(tmp_path: Path, config: Path) -> None:
     assert not config.is_symlink()
     assert (first.readlink(), second.readlink()) == (Path("second"), config)
     assert names_in(tmp_path) >= {"first", "second", "home/config.toml"}
-    store.commit(read(first), None, None, mode=0o600)
+    put(store, read(first), None, None, mode=0o600)
     assert not config.exists()
 
 
@@ -321,7 +326,7 @@ def test_content_none_removes_the_file(config: Path, store: Store) -> None:
     """For a config that was not there before; it may be gone already."""
     snapshot = read(config)
     for _ in range(2):
-        store.commit(snapshot, None, None, mode=0o600)
+        put(store, snapshot, None, None, mode=0o600)
         assert names_in(config.parent) == set()
 
 
@@ -331,7 +336,7 @@ def test_a_receipt_comes_back_as_it_was_written(config: Path, store: Store) -> N
     receipt = commit(store, config)
     assert store.receipt(digest(NEW)) == receipt
     assert store.receipt(digest(b"somebody else's")) == receipt
-    store.commit(read(config), OLD, None, mode=0o644)
+    put(store, read(config), OLD, None, mode=0o644)
     assert store.receipt(digest(OLD)) is None
     assert not (store.folder / "intent.json").exists()
 
@@ -359,7 +364,7 @@ def test_the_backup_is_the_file_before(config: Path, store: Store) -> None:
     assert store.backup(digest(NEW)) is None
     (path,) = store.backup_paths()
     assert store.backup_path(digest(OLD)) == path
-    store.commit(read(config), OLD, None, mode=0o644)
+    put(store, read(config), OLD, None, mode=0o644)
     commit(store, config)
     assert store.backup_paths() == [path]
 
@@ -375,7 +380,7 @@ def test_a_damaged_backup_is_none_and_written_anew(config: Path, store: Store) -
     (path,) = store.backup_paths()
     path.write_bytes(b"damaged")
     assert store.backup(digest(OLD)) is None
-    store.commit(read(config), OLD, None, mode=0o644)
+    put(store, read(config), OLD, None, mode=0o644)
     commit(store, config)
     assert store.backup(digest(OLD)) == OLD
     assert len(store.backup_paths()) == 1
@@ -410,7 +415,7 @@ def test_an_old_backup_that_the_receipt_needs_is_kept(config: Path, store: Store
     for number in range(3):
         gone = Snapshot(config, config, b"gone")
         with pytest.raises(ChangedMeanwhileError):
-            store.commit(gone, b"", None, mode=0o644, backup=b"attempt = %d\n" % number)
+            put(store, gone, b"", None, mode=0o644, backup=b"attempt = %d\n" % number)
     config.write_bytes(b"number = 1\n")
     commit(store, config)
     assert store.backup(digest(b"number = 1\n")) == b"number = 1\n"
@@ -423,7 +428,7 @@ def test_files_of_others_among_the_backups_do_no_harm(config: Path, store: Store
     commit(store, config)
     for name in ("1a-x.toml", "notes.toml", "000001-copy.txt", "x-0123456789abcdef.toml"):
         (store.backups / name).write_text("mine")
-    store.commit(read(config), b"x = 1\n", None, mode=0o644, backup=NEW)
+    put(store, read(config), b"x = 1\n", None, mode=0o644, backup=NEW)
     assert [path.read_bytes() for path in store.backup_paths()] == [OLD, NEW]
 
 
@@ -474,8 +479,8 @@ def test_every_file_is_private_until_it_is_whole(
     monkeypatch.setattr(os, "fchmod", watched_change)
     commit(store, config)
     assert mode_of(config) == 0o644
-    assert len(created) == 6  # README, lock, backup, intent, config, receipt
-    assert f".config.toml.kimifix-{os.getpid()}.tmp" in created
+    assert len(created) == 5  # README, lock, backup, config, intent that becomes the receipt
+    assert store.aside.name in created
 
 
 @posix
@@ -579,8 +584,9 @@ def test_a_change_since_the_snapshot_is_not_overwritten(
     change(config)
     lying = {path: path.read_bytes() for path in config.parent.iterdir()}
     for content in (NEW, None) if lying else (NEW,):
+        receipt = receipt_for(OLD, content) if content else None
         with pytest.raises(ChangedMeanwhileError):
-            store.commit(snapshot, content, receipt_for(OLD, NEW), mode=0o644, backup=OLD)
+            put(store, snapshot, content, receipt, mode=0o644, backup=OLD)
     assert {path: path.read_bytes() for path in config.parent.iterdir()} == lying
     assert store.receipt(read(config).sha256) is None
     assert not (store.folder / "intent.json").exists()
@@ -594,7 +600,7 @@ def test_a_config_that_appeared_since_the_snapshot_is_not_overwritten(
     snapshot = read(config)
     config.write_bytes(OLD)
     with pytest.raises(ChangedMeanwhileError, match="keeps changing while") as caught:
-        store.commit(snapshot, NEW, None, mode=0o600)
+        put(store, snapshot, NEW, None, mode=0o600)
     assert f"`{config}`" in caught.value.message
     assert config.read_bytes() == OLD
 
@@ -604,7 +610,7 @@ def test_a_touched_config_is_not_a_changed_one(config: Path, store: Store) -> No
     snapshot = read(config)
     _renamed_over(config)
     config.write_bytes(OLD)
-    store.commit(snapshot, NEW, None, mode=0o644)
+    put(store, snapshot, NEW, None, mode=0o644)
     assert config.read_bytes() == NEW
 
 
@@ -642,82 +648,115 @@ def test_without_permission_to_write_the_error_says_so_and_nothing_is_left(locke
 # What a killed run has left
 
 
-def left_behind(store: Store, before: bytes | None, after: bytes | None) -> None:
-    """Leave the intent of a run that was killed."""
-    receipt = None if after is None else json.loads(receipt_for(before, after).to_json())
-    intent = {
-        "before": None if before is None else digest(before),
-        "after": digest(after) if after is not None else digest(OLD),
-        "receipt": receipt,
-    }
+def left_behind(
+    store: Store, before: bytes | None, after: bytes | None, *, reverting: bool = False
+) -> None:
+    """Leave what a run leaves that is killed after its intent: before or after the exchange.
+
+    Beside the config, that is, lies what is not in the config: one of ``before`` and ``after``.
+    """
+    receipt = None if reverting else receipt_for(before, after or b"")
+    sha256 = [None if content is None else digest(content) for content in (before, after)]
     store.folder.mkdir(parents=True, exist_ok=True)
-    (store.folder / "intent.json").write_text(json.dumps(intent))
+    intent = Intent(str(store.aside), sha256[0], sha256[1], receipt)
+    (store.folder / "intent.json").write_text(intent.to_json())
 
 
-def test_an_intent_that_was_carried_out_counts_as_receipt(config: Path, store: Store) -> None:
-    """Also when somebody has added to the config since; the next run makes up for it."""
+THEIRS = b"[theirs]\n"
+
+
+@pytest.mark.parametrize("edited", [b"", THEIRS, b"\xff"])
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_an_intent_that_was_carried_out_counts_as_receipt(
+    config: Path, store: Store, edited: bytes, can_exchange: bool
+) -> None:
+    """Whatever somebody has made of the config since; the next run makes up for it."""
     left_behind(store, OLD, NEW)
-    assert store.receipt(digest(NEW)) == receipt_for(OLD, NEW)  # the config was NEW a moment ago
-    for content in (NEW, NEW + b"[theirs]\n"):
-        config.write_bytes(content)
-        assert store.receipt(digest(content)) == receipt_for(OLD, NEW)
-    store.settle(read(config))
+    if can_exchange:
+        store.aside.write_bytes(OLD)
+    config.write_bytes(NEW + edited)
+    sha256 = read(config).sha256
+    assert store.receipt(sha256) == receipt_for(OLD, NEW)
+    store.settle()
+    assert store.receipt(sha256) == receipt_for(OLD, NEW)
+    assert names_in(config.parent) == {"config.toml"}
     assert not (store.folder / "intent.json").exists()
-    assert store.receipt(digest(NEW)) == receipt_for(OLD, NEW)
 
 
-def test_an_intent_that_was_not_carried_out_is_dropped(config: Path, store: Store) -> None:
-    """Also when somebody has changed the config since."""
-    for content in (OLD, OLD + b"[theirs]\n"):
-        left_behind(store, OLD, NEW)
-        config.write_bytes(content)
-        assert store.receipt(digest(content)) is None
-        store.settle(read(config))
-        assert not (store.folder / "intent.json").exists()
-        assert store.receipt(digest(NEW)) is None
-
-
-def test_an_intent_over_an_earlier_patch_is_settled_by_the_hash(config: Path, store: Store) -> None:
-    """Where both sides have entries of ours, or neither has, those tell nothing."""
+@pytest.mark.parametrize("content", [OLD, OLD + THEIRS, NEW + THEIRS, b"\xff", None])
+def test_an_intent_that_was_not_carried_out_is_dropped(
+    config: Path, store: Store, content: bytes | None
+) -> None:
+    """Whatever somebody has made of the config since, entries of ours from earlier included."""
     earlier = commit(store, config)
-    later = NEW + b"a = 1\n"
-    left_behind(store, NEW, later)
-    assert store.receipt(digest(NEW)) == earlier
-    store.settle(read(config))
-    assert store.receipt(digest(NEW)) == earlier
-    for content in (later, b"a = 1\n"):
-        left_behind(store, NEW, content)
-        config.write_bytes(content)
-        store.settle(read(config))
-        assert store.receipt(digest(content)) == receipt_for(NEW, content)
-
-
-def test_the_intent_of_a_revert_ends_the_receipt_if_carried_out(config: Path, store: Store) -> None:
-    """By what lies on disk."""
-    commit(store, config)
-    for content, ended in ((NEW, False), (NEW + b"a.b = 1\n", False), (OLD + b"a = 1\n", True)):
-        left_behind(store, NEW, None)
-        config.write_bytes(content)
-        assert (store.receipt(digest(content)) is None) == ended
-        store.settle(read(config))
-        assert (store.receipt(digest(content)) is None) == ended
-    for gone in (False, True):
-        commit(store, config)
-        left_behind(store, NEW, None)
-        config.write_bytes(OLD)
-        if gone:
-            config.unlink()
-        assert store.receipt(read(config).sha256) is None
-        config.write_bytes(OLD)
-
-
-def test_an_intent_beside_an_unreadable_config_is_dropped(config: Path, store: Store) -> None:
-    """What is no TOML has none of our entries that a receipt could speak of."""
-    left_behind(store, OLD, NEW)
-    config.write_bytes(b"\xff")
-    assert store.receipt(digest(b"\xff")) is None
-    store.settle(read(config))
+    left_behind(store, OLD, NEW + OLD)
+    store.aside.write_bytes(NEW + OLD)
+    config.unlink() if content is None else config.write_bytes(content)
+    assert store.receipt(read(config).sha256) == earlier
+    store.settle()
+    assert store.receipt(read(config).sha256) == earlier
+    assert not store.aside.exists()
     assert not (store.folder / "intent.json").exists()
+
+
+@pytest.mark.parametrize("content", [OLD, OLD + THEIRS, THEIRS, None])
+@pytest.mark.parametrize("removes", [False, True])
+def test_the_intent_of_a_revert_ends_the_receipt_if_carried_out(
+    config: Path, store: Store, content: bytes | None, removes: bool
+) -> None:
+    """A config that is no longer what it replaced, and whatever somebody wrote since."""
+    commit(store, config)
+    left_behind(store, NEW, None if removes else OLD, reverting=True)
+    store.aside.write_bytes(NEW)
+    config.unlink() if content is None else config.write_bytes(content)
+    assert store.receipt(read(config).sha256) is None
+    store.settle()
+    assert store.receipt(read(config).sha256) is None
+    assert not store.aside.exists()
+
+
+@pytest.mark.parametrize("removes", [False, True])
+def test_a_revert_that_was_not_carried_out_leaves_the_receipt(
+    config: Path, store: Store, removes: bool
+) -> None:
+    """Also where a client has taken our entries out since, and the default with them."""
+    earlier = commit(store, config)
+    left_behind(store, NEW, None if removes else OLD, reverting=True)
+    if not removes:
+        store.aside.write_bytes(OLD)
+    config.write_bytes(THEIRS)
+    assert store.receipt(digest(THEIRS)) == earlier
+    store.settle()
+    assert store.receipt(digest(THEIRS)) == earlier
+
+
+@posix
+@pytest.mark.parametrize("after", [NEW, None])
+def test_an_edit_that_a_killed_run_had_pushed_aside_goes_back(
+    config: Path, store: Store, after: bytes | None
+) -> None:
+    """It came between the last look and the exchange, and nobody else has its bytes."""
+    left_behind(store, OLD, after, reverting=after is None)
+    store.aside.write_bytes(THEIRS)
+    config.unlink() if after is None else config.write_bytes(after)
+    store.settle()
+    assert config.read_bytes() == THEIRS
+    assert names_in(config.parent) == {"config.toml"}
+    assert store.receipt(digest(THEIRS)) is None
+
+
+@posix
+def test_an_edit_that_cannot_go_back_is_kept_beside_the_config(config: Path, store: Store) -> None:
+    """Somebody has written the config since; the error says where, and the next run goes on."""
+    left_behind(store, OLD, NEW)
+    store.aside.write_bytes(THEIRS)
+    with pytest.raises(KimifixError, match="what one wrote lies at") as caught:
+        store.settle()
+    (kept,) = config.parent.glob("config.toml.kept-*")
+    assert str(kept) in caught.value.message
+    assert (kept.read_bytes(), config.read_bytes()) == (THEIRS, OLD)
+    store.settle()
+    assert names_in(config.parent) == {"config.toml", kept.name}
 
 
 def test_a_damaged_intent_is_dropped(config: Path, store: Store) -> None:
@@ -744,56 +783,34 @@ def test_settling_that_the_disk_refuses_is_our_own_error(
         with pytest.raises(
             KimifixError, match=r"could not write: Permission denied: `.*intent\.json`"
         ):
-            store.settle(read(config))
-    store.settle(read(config))
+            store.settle()
+    store.settle()
     assert not (store.folder / "intent.json").exists()
 
 
 def test_settling_where_nothing_was_left_creates_nothing(config: Path, store: Store) -> None:
     """Nothing is written before the first change."""
-    store.settle(read(config))
+    store.settle()
     assert not store.root.exists()
 
 
-@posix
-def test_temporary_files_of_the_dead_are_swept(tmp_path: Path) -> None:
-    """Beside the config and in the state, whatever the config is called; others' files stay."""
-    config = tmp_path / "my-config[1]*.toml"
+def test_temporary_files_of_a_killed_run_are_swept(tmp_path: Path) -> None:
+    """By whoever has the lock, so whatever process lives; others' files stay."""
+    config = tmp_path / "my-config.toml"
     config.write_bytes(OLD)
     store = Store(tmp_path / "state", config)
     commit(store, config)
-    dead = 2**22 + 1  # more than any system hands out
-    strays = [
-        config.with_name(f".{config.name}.kimifix-{dead}.tmp"),
-        config.with_name(f".{config.name}.kimifix-{os.getpid()}.tmp"),
-        config.with_name(f".{config.name}.kimifix-unknown.tmp"),
-        store.folder / ".intent.json.1.tmp",
-        store.backups / ".000002-x.toml.1.tmp",
-    ]
-    kept = [
-        config.with_name(f".{config.name}.kimifix-{os.getppid()}.tmp"),
-        config.with_name(f".{config.name}.kimifix-{'9' * 40}.tmp"),
-        config.with_name(f".config.toml.kimifix-{dead}.tmp"),
-        config.with_name(f"{config.name}.tmp"),
-        config.with_name(".tmp"),
-    ]
+    strays = [store.aside, store.folder / "new.tmp"]
+    kept = [config.with_name(f"{config.name}.tmp"), Store(tmp_path / "state2", config).aside]
     for path in (*strays, *kept):
         path.write_bytes(b"x")
-    store.settle(read(config))
+    store.settle()
     assert [path for path in strays if path.exists()] == []
     for path in strays:
         path.write_bytes(b"x")
     commit(store, config, b"x = 1\n")
     assert [path for path in strays if path.exists()] == []
     assert [path for path in kept if not path.exists()] == []
-
-
-def test_a_temporary_file_of_the_same_name_is_replaced(config: Path, store: Store) -> None:
-    """A process number comes round again."""
-    stray = config.with_name(f".{config.name}.kimifix-{os.getpid()}.tmp")
-    stray.write_bytes(b"left")
-    commit(store, config)
-    assert names_in(config.parent) == {"config.toml"}
 
 
 def test_the_state_lies_where_the_system_keeps_state(

@@ -78,7 +78,8 @@ def store(tmp_path: Path, config: Path) -> Store:
 def commit(store: Store, config: Path, content: bytes | None = NEW) -> None:
     """Replace the config."""
     snapshot = read(config)
-    store.commit(snapshot, content, None, mode=snapshot.mode, backup=snapshot.content)
+    backup = snapshot.content
+    store.commit(snapshot, content, None, mode=snapshot.mode, earlier=None, backup=backup)
 
 
 def held_open(
@@ -191,34 +192,36 @@ def test_config_that_is_removed_while_held_open(
     config: Path, store: Store, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Removing a file that we made waits for a reader, too."""
-    unlink = Path.unlink
+    rename = Path.rename
     refusals = [PermissionError(13, "Access is denied")]
 
-    def refuse(self: Path, missing_ok: bool = False) -> None:
+    def refuse(self: Path, target: Any) -> Path:
         if self == config and refusals:
             raise refusals.pop()
-        unlink(self, missing_ok)
+        return rename(self, target)
 
-    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(Path, "rename", refuse)
     commit(store, config, None)
     assert not config.exists()
     assert len(pauses) == 1
 
 
-def test_stray_that_is_in_use(config: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A temporary file of a killed run that a scanner holds open does not stand in the way."""
-    stray = config.with_name(".config.toml.kimifix-99999999.tmp")
-    stray.write_bytes(b"")
+def test_stray_that_is_in_use(
+    config: Path, store: Store, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The temporary file of a killed run that a scanner holds open for a moment is waited for."""
+    store.aside.write_bytes(b"")
     unlink = Path.unlink
 
     def refuse(self: Path, missing_ok: bool = False) -> None:
-        if self == stray:
+        if self == store.aside and len(pauses) < 3:
             raise PermissionError(13, "The process cannot access the file", str(self), 32)
         unlink(self, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", refuse)
     commit(store, config)
     assert config.read_bytes() == NEW
+    assert len(pauses) == 3
 
 
 def test_folder_for_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

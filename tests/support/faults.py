@@ -14,10 +14,15 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from kimifix.config import files
+
 CALLS = (
     *("open", "close", "read", "write", "fsync", "ftruncate", "fstat", "fchmod", "fchown"),
-    *("replace", "unlink", "mkdir", "stat", "lstat", "readlink", "scandir", "kill"),
+    *("replace", "rename", "unlink", "mkdir", "stat", "lstat", "readlink", "scandir"),
+    *("listxattr", "getxattr", "setxattr", "removexattr"),
 )
+# The renames that Python knows nothing of go through a function of our own.
+PLACES = [*((os, name) for name in CALLS if hasattr(os, name)), (files, "rename")]
 
 Fault = Callable[[str, Callable[[], Any]], Any]
 
@@ -38,26 +43,26 @@ def fault_at(
     With ``inside`` only calls that are made on behalf of this function count.
     """
     watch = Watch()
-    real = {name: getattr(os, name) for name in CALLS if hasattr(os, name)}
+    real = [getattr(module, name) for module, name in PLACES]
 
-    def replaced(name: str) -> Callable[..., Any]:
+    def replaced(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             if inside is not None and not _is_running(inside):
-                return real[name](*arguments, **options)
+                return function(*arguments, **options)
             watch.calls.append(name)
             if len(watch.calls) - 1 == number:
-                return fault(name, lambda: real[name](*arguments, **options))
-            return real[name](*arguments, **options)
+                return fault(name, lambda: function(*arguments, **options))
+            return function(*arguments, **options)
 
         return call
 
-    for name in real:
-        setattr(os, name, replaced(name))
+    for (module, name), function in zip(PLACES, real, strict=True):
+        setattr(module, name, replaced(name, function))
     try:
         yield watch
     finally:
-        for name, function in real.items():
-            setattr(os, name, function)
+        for (module, name), function in zip(PLACES, real, strict=True):
+            setattr(module, name, function)
 
 
 def _is_running(function: Callable[..., Any]) -> bool:
