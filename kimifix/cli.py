@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -122,13 +121,14 @@ def apply_command(
     def story(env: dict[str, str], printer: Printer) -> int:
         from kimifix.apply import apply
         from kimifix.draft import Request
-        from kimifix.output import TerminalDialogue, print_apply, show_apply
+        from kimifix.output import TerminalDialogue, describe_apply, print_apply
         from kimifix.terminal import read_key
 
         key = read_key() if key_stdin else None
         request = Request(home=_folder(home), key=key, **wanted)
-        show = partial(show_apply, whole=request.dry_run)
-        outcome = apply(request, env, TerminalDialogue(printer, show, yes=yes))
+        whole = request.dry_run
+        dialogue = TerminalDialogue(printer, describe_apply, yes=yes, whole=whole)
+        outcome = apply(request, env, dialogue)
         print_apply(printer, outcome)
         return int(outcome.status == "declined")
 
@@ -146,11 +146,10 @@ def revert_command(home: str | None, as_json: bool, yes: bool, dry_run: bool) ->
     """
 
     def story(env: dict[str, str], printer: Printer) -> int:
-        from kimifix.output import TerminalDialogue, print_revert, show_revert
+        from kimifix.output import TerminalDialogue, describe_revert, print_revert
         from kimifix.revert import revert
 
-        show = partial(show_revert, whole=dry_run)
-        dialogue = TerminalDialogue(printer, show, yes=yes)
+        dialogue = TerminalDialogue(printer, describe_revert, yes=yes, whole=dry_run)
         outcome = revert(_folder(home), env, dialogue, dry_run=dry_run)
         print_revert(printer, outcome)
         return int(outcome.status == "declined")

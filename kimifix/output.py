@@ -17,28 +17,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
+from kimifix import terminal
 from kimifix.errors import KimifixError
 from kimifix.secret import Secret, redact
-from kimifix.terminal import (
-    Line,
-    OutputError,
-    Styled,
-    cut,
-    has_terminal,
-    is_terminal,
-    put,
-    screen,
-    visible,
-    wait,
-    width,
-    wrapped,
-)
+from kimifix.terminal import Line, OutputError, Styled, visible
 
 if TYPE_CHECKING:
     from kimifix import apply, doctor, draft, revert
     from kimifix.config.change import Moved
 
-Proposal = TypeVar("Proposal")
+Proposal = TypeVar("Proposal", bound="draft.Proposal | revert.Proposal")
 
 _JSON_VERSION = 1
 # What the JSON object holds: for all commands, and for each. docs/json.md explains it.
@@ -85,7 +73,7 @@ class Printer:
 
     def progress(self, text: str) -> None:
         """Say on stderr what is waited for."""
-        wait(self.shown(text))
+        terminal.wait(self.shown(text))
 
     def json(self, status: str, *sources: object, **fields: Any) -> None:
         """Print the one JSON object of this run, in ASCII.
@@ -106,7 +94,7 @@ class Printer:
         lines = [line.removesuffix("\r").expandtabs() for line in diff.split("\n") if line]
         if room is not None and len(lines) > room:
             lines = [line for line in lines[2:] if line not in "+-" and not line.startswith("@@")]
-            lines = [cut(visible(redact(line)), screen()[0]) for line in lines]
+            lines = [terminal.cut(visible(redact(line)), terminal.screen()[0]) for line in lines]
             if len(lines) > (room := max(room, _SHORTEST_DIFF)):
                 first, last = room // 2, len(lines) - (room - 1) // 2
                 lines[first:last] = [f"… {last - first} more lines: see them with --dry-run"]
@@ -120,7 +108,7 @@ class Printer:
             return []
         indent = sum(len(part.text) for part in head)
         shown = self.shown(text)
-        first, *rest = wrapped(shown, width() - indent) if wrap else [shown]
+        first, *rest = terminal.wrapped(shown, terminal.width() - indent) if wrap else [shown]
         more = ((Styled(" " * indent + line, colour),) for line in rest)
         return [(*head, Styled(first, colour)), *more]
 
@@ -128,7 +116,11 @@ class Printer:
         """Return ``text``, if any, for stderr, behind a word that says what it is."""
         # Whoever reads a pipe wants one line for each message.
         head = Styled(f"{word}:", colour, bold=True), Styled(" ")
-        return self.lines(text, *head, wrap=is_terminal(sys.stderr))
+        return self.lines(text, *head, wrap=terminal.is_terminal(sys.stderr))
+
+    def warnings(self, warnings: Iterable[str]) -> list[Line]:
+        """Return warnings in lines for stderr."""
+        return [line for text in warnings for line in self.labelled("warning", "yellow", text)]
 
     def explain(self, error: KimifixError, word: str = "error", colour: str = "red") -> None:
         """Say on stderr what is the matter and what to do."""
@@ -158,34 +150,55 @@ class Printer:
     def put(self, lines: Iterable[Line], *, err: bool = False) -> None:
         """Print ``lines``, if any; once the config is written, whether or not that works."""
         try:
-            put(lines, err=err, colour=self._colour)
+            terminal.put(lines, err=err, colour=self._colour)
         except OutputError:
             if not self.is_too_late:
                 raise
 
 
 class TerminalDialogue(Generic[Proposal]):
-    """Shows a proposal with ``show``, which returns the question; ``yes`` answers beforehand."""
+    """Shows a proposal, the ``whole`` of it or what fits on the terminal, and asks.
+
+    ``describe`` returns what sums it up, the policy notice, and the question; ``yes``
+    answers that beforehand.
+    """
 
     def __init__(
-        self, printer: Printer, show: Callable[[Printer, Proposal], str], *, yes: bool
+        self,
+        printer: Printer,
+        describe: Callable[[Proposal], tuple[str | None, str | None, str]],
+        *,
+        yes: bool,
+        whole: bool,
     ) -> None:
         self._printer = printer
-        self._show = show
-        self._question = ""
+        self._describe = describe
         self._yes = yes
+        self._whole = whole
+        self._question = ""
         self.progress = printer.progress
 
     def propose(self, proposal: Proposal) -> None:
         """Show what would be written."""
-        self._question = self._show(self._printer, proposal)
+        summary, notice, self._question = self._describe(proposal)
+        above = self._printer.lines(summary)
+        below = self._printer.warnings(proposal.warnings)
+        below += self._printer.labelled("notice", "magenta", notice)
+        if not self._printer.as_json:
+            self._printer.put(above)
+            room = terminal.screen()[1] - len(above) - len(below) - _QUESTION_LINES
+            fits = self._whole or not terminal.is_terminal(sys.stdout)
+            self._printer.diff(proposal.diff, None if fits else room)
+        self._printer.put(below, err=True)
 
     def confirm(self) -> bool:
         """Ask whether to write it; raises ``KimifixError`` where nobody is to be asked."""
         if self._yes:
             return True
         if not self._may_ask:
-            reason = "with --json nobody is asked" if has_terminal() else "there is no terminal"
+            reason = (
+                "with --json nobody is asked" if terminal.has_terminal() else "there is no terminal"
+            )
             raise KimifixError(
                 f"the change needs your consent, and {reason}",
                 "pass --yes to write without asking, or --dry-run to look at it",
@@ -201,13 +214,8 @@ class TerminalDialogue(Generic[Proposal]):
             return None
         if why and instead:
             self._printer.explain(KimifixError(why, instead), "note", "cyan")
-        value = click.prompt(
-            "API key of the Kimi Code console (not shown; Enter alone stops)",
-            hide_input=True,
-            default="",
-            show_default=False,
-            err=True,
-        )
+        text = "API key of the Kimi Code console (not shown; Enter alone stops)"
+        value = click.prompt(text, "", hide_input=True, show_default=False, err=True)
         if not value and why:
             raise KimifixError("no key was given, so nothing was written", instead)
         return Secret(value) if value else None
@@ -222,11 +230,11 @@ class TerminalDialogue(Generic[Proposal]):
 
     @property
     def _may_ask(self) -> bool:
-        return has_terminal() and not self._printer.as_json
+        return terminal.has_terminal() and not self._printer.as_json
 
 
-def show_apply(printer: Printer, proposal: draft.Proposal, *, whole: bool = False) -> str:
-    """Show the change, the ``whole`` or what fits on the terminal; return the question."""
+def describe_apply(proposal: draft.Proposal) -> tuple[str, str | None, str]:
+    """Return what sums the change up, the policy notice, and the question."""
     install = proposal.client
     client = f"kimi-code {install.version or 'of unknown version'}" if install else "no kimi-code"
     platform = f", X-Msh-Platform: {proposal.platform}" if proposal.platform else ""
@@ -234,41 +242,17 @@ def show_apply(printer: Printer, proposal: draft.Proposal, *, whole: bool = Fals
         f"{client}: {proposal.route} route{platform}, credential {proposal.credential}, "
         f"server {proposal.base_url}"
     )
-    _show(printer, proposal, summary, proposal.notice, whole)
-    what = _counted(len(proposal.added), "table")
-    if proposal.moved:
-        what += f" and {_counted(len(proposal.moved), 'setting')}"
-    return f"Write {what} to {proposal.config}?"
+    settings = f" and {_counted(len(proposal.moved), 'setting')}" if proposal.moved else ""
+    tables = _counted(len(proposal.added), "table")
+    return summary, proposal.notice, f"Write {tables}{settings} to {proposal.config}?"
 
 
-def show_revert(printer: Printer, proposal: revert.Proposal, *, whole: bool = False) -> str:
-    """Show the change, the ``whole`` or what fits on the terminal; return the question."""
-    _show(printer, proposal, None, None, whole)
-    question = f"Take {_counted(len(proposal.removed), 'table')} out of {proposal.config}"
-    if proposal.restored:
-        question += f" and put {_counted(len(proposal.restored), 'setting')} back"
-    return f"{question}?"
-
-
-def _show(
-    printer: Printer,
-    proposal: draft.Proposal | revert.Proposal,
-    summary: str | None,
-    notice: str | None,
-    whole: bool,
-) -> None:
-    first = printer.lines(summary)
-    cautions = _warnings(printer, proposal) + printer.labelled("notice", "magenta", notice)
-    if not printer.as_json:
-        printer.put(first)
-        room = screen()[1] - len(first) - len(cautions) - _QUESTION_LINES
-        printer.diff(proposal.diff, room if is_terminal(sys.stdout) and not whole else None)
-    printer.put(cautions, err=True)
-
-
-def _warnings(printer: Printer, proposal: draft.Proposal | revert.Proposal | None) -> list[Line]:
-    texts = proposal.warnings if proposal else ()
-    return [line for text in texts for line in printer.labelled("warning", "yellow", text)]
+def describe_revert(proposal: revert.Proposal) -> tuple[None, None, str]:
+    """Return the question; there is nothing else to say."""
+    back = f" and put {_counted(len(proposal.restored), 'setting')} back"
+    tables = _counted(len(proposal.removed), "table")
+    end = back if proposal.restored else ""
+    return None, None, f"Take {tables} out of {proposal.config}{end}?"
 
 
 def _counted(number: int, noun: str) -> str:
@@ -289,9 +273,8 @@ def print_apply(printer: Printer, outcome: apply.Outcome) -> None:
     proposal = outcome.proposal
     if printer.as_json:
         moved = [_moved_json(one) for one in proposal.moved] if proposal else []
-        names = ("path", "version", "origin")
-        install = proposal.client if proposal else None
-        client = {name: getattr(install, name) for name in names} if install else None
+        i = proposal.client if proposal else None
+        client = {"path": i.path, "version": i.version, "origin": i.origin} if i else None
         printer.json(outcome.status, outcome, proposal, moved=moved, client=client)
         return
     if outcome.status == "applied":
@@ -299,7 +282,7 @@ def print_apply(printer: Printer, outcome: apply.Outcome) -> None:
         printer.text(f"applied: {outcome.config}", colour="green", bold=True)
     else:
         if outcome.status == "unchanged":
-            printer.put(_warnings(printer, proposal), err=True)
+            printer.put(printer.warnings(proposal.warnings if proposal else ()), err=True)
         printer.text(f"{_UNWRITTEN[outcome.status]}: {outcome.reason or outcome.config}")
     if outcome.backup:
         printer.text(f"backup:  {outcome.backup.parent}")
@@ -354,7 +337,7 @@ def print_doctor(printer: Printer, report: doctor.Report, *, verbose: bool) -> N
     answers = [f"{'API':11}{'sent as':15}{'HTTP':6}answer"] if matrix else []
     for one in matrix:
         asked = f"{one['surface']:11}{one['platform'] or '-':15}{one['http'] or '-'!s:6}"
-        answers.append(cut(printer.shown(asked + one["meaning"]), width()))
+        answers.append(terminal.cut(printer.shown(asked + one["meaning"]), terminal.width()))
     for block in (rows, [(line,) for line in answers]):
         printer.put([("",), *block] if block else ())
     if rest := ", ".join(f"{hidden[status]} {status}" for status in _QUIET if hidden[status]):

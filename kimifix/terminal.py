@@ -107,7 +107,7 @@ def screen() -> tuple[int, int]:
 
 def width() -> int:
     """Return the columns of the terminal, within what can be read well."""
-    return min(max(screen()[0], 60), 100)
+    return min(screen()[0], 100)
 
 
 def columns(text: str) -> int:
