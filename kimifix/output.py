@@ -199,10 +199,10 @@ class TerminalDialogue(Generic[Proposal]):
             reason = (
                 "with --json nobody is asked" if terminal.has_terminal() else "there is no terminal"
             )
-            raise KimifixError(
-                f"the change needs your consent, and {reason}",
-                "pass --yes to write without asking, or --dry-run to look at it",
-            )
+            hint = "pass --yes to write without asking, or --dry-run to look at it"
+            if sys.platform == "win32":
+                hint += "; for a terminal in Git Bash, begin the command with `winpty`"
+            raise KimifixError(f"the change needs your consent, and {reason}", hint)
         return click.confirm(self._printer.shown(self._question), default=False, err=True)
 
     def ask_key(self, why: str | None, instead: str | None) -> Secret | None:
@@ -370,4 +370,5 @@ def abbreviated(text: str, home: Path) -> str:
         return text
     if sys.platform != "win32":  # in quotes a shell does not expand it
         text = re.sub(f"'{prefix}/", "~/'", text)
-    return re.sub(rf"""{prefix}(?=[{separator}`'") :,]|$)""", "~", text)
+    case = re.IGNORECASE if sys.platform == "win32" else 0
+    return re.sub(rf"""{prefix}(?=[{separator}`'") :,]|$)""", "~", text, flags=case)

@@ -14,6 +14,7 @@ import pytest
 from support.command import Kimifix, Result
 from support.configs import install_client, sign_in, write_config
 
+from kimifix.output import abbreviated
 from kimifix.secret import redact
 from kimifix.terminal import visible
 from kimifix.words import quoted
@@ -205,6 +206,15 @@ def test_hints_of_chmod_can_be_pasted(kimifix: Kimifix, tmp_path: Path) -> None:
         subprocess.run(["/bin/sh", "-c", command], env=env, check=True)
     assert home.stat().st_mode & 0o022 == 0
     assert config.stat().st_mode & 0o077 == 0
+
+
+def test_home_of_the_user_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a path means the same in another case."""
+    home = Path("/Users/me")
+    path = f"{str(home).upper()}{os.sep}x"
+    for platform, shown in (("linux", path), ("win32", f"~{os.sep}x")):
+        monkeypatch.setattr("kimifix.output.sys.platform", platform)
+        assert abbreviated(path, home) == shown
 
 
 def test_quotes_for_windows(monkeypatch: pytest.MonkeyPatch) -> None:
