@@ -66,6 +66,16 @@ ALIAS_PROTOCOL = Feature(
     Version((0, 20, 2)),
     "run against a loopback server: 0.20.0 ignores it, 0.25.0, 0.38.0, 2.1.0 obey",
 )
+KEY_REFRESH = Feature(
+    "the model refresh writes the aliases of an own provider with a key at the managed URL anew",
+    Version((0, 27, 0)),
+    "run: 0.25.0 leaves them alone; 0.27.0 and 0.30.0 add new models and take `protocol` away",
+)
+PROTOCOL_MERGED = Feature(
+    "and leaves `protocol` as it is",
+    Version((0, 33, 0)),
+    "run: 0.33.0, 0.38.0, 0.43.1, 2.0.2, 2.1.0; models that are new come without it",
+)
 THINKING_ENABLED = Feature(
     "`[thinking] enabled` replaces `default_thinking`",
     Version((0, 21, 0)),
@@ -77,7 +87,15 @@ KEY_VARIABLE = Feature(
     "source of 2.0.1; run: 2.0.2 and 2.1.0 read it, 0.43.1 does not",
 )
 
-FEATURES = (SHARED_LOGIN, ALIAS_PROTOCOL, THINKING_ENABLED, KEY_VARIABLE)
+FEATURES = (
+    *(SHARED_LOGIN, ALIAS_PROTOCOL, KEY_REFRESH, PROTOCOL_MERGED, THINKING_ENABLED, KEY_VARIABLE),
+)
+
+
+def protocol_lasts(version: Version | None) -> bool:
+    """Tell whether an alias keeps its `protocol` in ``version`` where its provider has a key."""
+    erased = KEY_REFRESH.works_in(version) and not PROTOCOL_MERGED.works_in(version)
+    return ALIAS_PROTOCOL.works_in(version) and not erased
 
 
 def thinking_setting(version: Version | None) -> tuple[str, ...]:
