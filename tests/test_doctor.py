@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.command import Kimifix, Result
-from support.configs import LOGGED_IN, install_client, sign_in, write_config
+from support.configs import LOGGED_IN, install_client, sign_in, slot_at, write_config
 
 from kimifix.client.home import Home
 from kimifix.doctor import look
@@ -20,6 +20,7 @@ from kimifix.errors import ConfigError, KimifixError
 from kimifix.machine import Machine
 
 KEY = "sk-kimi-not-a-real-key-0123456789"
+MOVED = slot_at("https://api.kimi.com/coding/v1", "https://auth.example")
 ORDER = [
     "client",
     "other-copies",
@@ -247,7 +248,7 @@ def test_patch_is_complete_after_apply(kimifix: Kimifix, config: Path) -> None:
         ),
         pytest.param(
             'key = "oauth/kimi-code"\n\n[models',
-            'key = "oauth/kimi-code"\noauth_host = "https://auth.example"\n\n[models',
+            f'key = "oauth/{MOVED}"\noauth_host = "https://auth.example"\n\n[models',
             "no longer fits",
             id="login moved",
         ),
@@ -257,6 +258,7 @@ def test_incomplete_patch_is_found_and_mended(
     kimifix: Kimifix, config: Path, old: str, new: str, fault: str
 ) -> None:
     """Each way in which a patch falls apart is named, and `apply` mends it."""
+    sign_in(config.parent, slot=MOVED)
     kimifix("apply", "--yes")
     text = config.read_text()
     assert old in text
@@ -342,13 +344,32 @@ def test_a_check_that_fails_for_a_reason_of_its_own_says_so(tmp_path: Path) -> N
     assert look(check_text, machine).status == "skipped"
 
 
-def test_a_crashing_check_hides_no_other(kimifix: Kimifix, home: Path, client: Path) -> None:
-    """An observation that fails unexpectedly is a warning, and all other checks still run."""
-    write_config(home, "default_model = { odd = 1 }\n[providers.x]\ntype = [1]\n")
+def test_a_crashing_check_hides_no_other() -> None:
+    """An observation that fails unexpectedly is a warning, and no crash."""
+
+    def check_odd(_: Machine) -> Finding:
+        raise TypeError
+
+    found = look(check_odd, Machine(Home(Path("none"), "option"), {}))
+    assert (found.status, found.message) == ("warning", "could not check: TypeError")
+
+
+@pytest.mark.parametrize("text", ["default_model = []", "[providers.x]\napi_key = 1"])
+def test_a_value_of_another_type_is_an_error(
+    kimifix: Kimifix, home: Path, client: Path, text: str
+) -> None:
+    """Doctor names it, the verbs that write refuse it, and nothing crashes."""
+    write_config(home, text)
     result = kimifix("doctor", "--json")
+    assert result.code == 1
     assert [finding["check"] for finding in result.json["findings"]] == ORDER
-    assert findings(result)["default-model"]["message"] == "could not check: TypeError"
-    assert findings(result)["config"]["status"] == "ok"
+    found = findings(result)
+    assert found["config"]["status"] == "error"
+    assert " is not a string but a" in found["config"]["message"]
+    assert "could not check" not in result.out
+    for verb in ("apply", "revert"):
+        refused = kimifix(verb, "--yes")
+        assert (refused.code, "is not a string but a" in refused.err) == (1, True)
 
 
 def fifo(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,37 @@ from kimifix.errors import ConfigError
 MANAGED = "managed:kimi-code"
 OWN = "kimifix"
 
-_NOT_A_TABLE = "kimi-code cannot use it either: mend it, then run kimifix again"
+_KINDS: dict[type, str] = {
+    **{str: "a string", bool: "a boolean", int: "a number", float: "a number"},
+    **{list: "an array", dict: "a table"},
+}
+
+
+def _texts(names: str) -> dict[str, Any]:
+    return dict.fromkeys(names.split(), "")
+
+
+# A value of the right type for each one that kimifix knows, `*` for every other name (the
+# schema of kimi-code 0.20.0 to 2.1.0). What is not here may be of any type.
+_SHAPE = {
+    **_texts("default_model default_provider"),
+    "providers": {
+        "*": {
+            **_texts("type base_url api_key api_key_env default_model"),
+            "oauth": _texts("storage key oauth_host"),
+            "env": _texts("*"),
+            "custom_headers": _texts("*"),
+        }
+    },
+    "models": {
+        "*": {
+            **_texts("provider provider_id model protocol base_url display_name"),
+            **_texts("api_key api_key_env"),
+            "capabilities": [""],
+            "max_context_size": 0,
+        }
+    },
+}
 _BOM = "\ufeff"
 _DEEPEST = 100
 _TOO_DEEP = "the config is nested too deep to be read"
@@ -26,6 +57,11 @@ class Reference(NamedTuple):
     path: tuple[str, ...]
     alias: str
     is_key: bool = False
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The path that stays when the setting names another alias."""
+        return self.path[:-1] if self.is_key else self.path
 
 
 @dataclass(frozen=True)
@@ -94,6 +130,12 @@ class Document:
         }
 
     @property
+    def twins(self) -> dict[str, dict[str, Any]]:
+        """Our aliases: what others have called by a name of their own is not among them."""
+        own = self.aliases_of(OWN).items()
+        return {alias: model for alias, model in own if alias.startswith(f"{OWN}/")}
+
+    @property
     def own_entries(self) -> tuple[tuple[str, ...], ...]:
         """The paths of our provider and of every alias whose provider is ours."""
         aliases = tuple(("models", alias) for alias in self.aliases_of(OWN))
@@ -129,8 +171,8 @@ def parse(content: bytes, path: Path) -> Document:
     """Return the document in ``content``.
 
     Raises ``ConfigError`` naming ``path``, with line and column where there is one,
-    when the bytes are not UTF-8 or not TOML 1.0, or when `providers`, `models` or an
-    entry of theirs is not a table.
+    when the bytes are not UTF-8 or not TOML 1.0, or when a value that kimifix knows is of
+    another type than kimi-code takes.
     """
     try:
         text = content.decode("utf-8")
@@ -151,8 +193,8 @@ def parse(content: bytes, path: Path) -> Document:
         raise _invalid(path, str(error), text) from None
     if _is_deep(data):
         raise ConfigError(path, _TOO_DEEP)
-    for section in ("providers", "models"):
-        _require_tables(data, section, path)
+    if wrong := _misfit(data, _SHAPE, ()):
+        raise ConfigError(path, wrong, "mend it: kimi-code cannot use it either")
     return Document(data, text, bom)
 
 
@@ -161,13 +203,37 @@ def load(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _require_tables(data: dict[str, Any], section: str, path: Path) -> None:
-    entries = data.get(section, {})
-    if not isinstance(entries, dict):
-        raise ConfigError(path, f"`{section}` is not a table", _NOT_A_TABLE)
-    for name, entry in entries.items():
-        if not isinstance(entry, dict):
-            raise ConfigError(path, f"`{section}.{name}` is not a table", _NOT_A_TABLE)
+def same(a: Any, b: Any) -> bool:
+    """Tell whether two values are the same TOML: 1, 1.0 and true differ, NaN equals NaN."""
+    return difference(a, b) is None
+
+
+def difference(a: Any, b: Any, path: tuple[str, ...] = ()) -> tuple[str, ...] | None:
+    """Return the path of the first difference, see ``same``; the order of keys does not count."""
+    if type(a) is not type(b):
+        return path
+    if isinstance(a, dict):
+        if a.keys() != b.keys():
+            return (*path, min(a.keys() ^ b.keys()))
+        found = (difference(a[key], b[key], (*path, key)) for key in a)
+    elif isinstance(a, list) and len(a) == len(b):
+        found = (difference(x, y, path) for x, y in zip(a, b, strict=True))
+    else:
+        return None if a == b or (isinstance(a, float) and isnan(a) and isnan(b)) else path
+    return next((place for place in found if place is not None), None)
+
+
+def _misfit(value: Any, shape: Any, path: tuple[str, ...]) -> str | None:
+    """Return where ``value`` is of another type than ``shape``, and of which, if anywhere."""
+    kind, found = _KINDS[type(shape)], _KINDS.get(type(value), "a date or a time")
+    if found != kind:
+        return f"`{'.'.join(path)}` is not {kind} but {found}"
+    inside = []
+    if isinstance(shape, dict):
+        inside = [(value[name], shape.get(name, shape.get("*")), (*path, name)) for name in value]
+    elif isinstance(shape, list):
+        inside = [(item, shape[0], path) for item in value]
+    return next(filter(None, (_misfit(*one) for one in inside if one[1] is not None)), None)
 
 
 def _is_deep(data: dict[str, Any]) -> bool:

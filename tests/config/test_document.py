@@ -97,14 +97,36 @@ def test_what_is_nested_deep_is_read() -> None:
     assert parse(b"a" + b".a" * 80 + b" = [[[]]]", PATH).data
 
 
-@pytest.mark.parametrize("section", ["providers", "models"])
-def test_providers_and_models_are_tables_of_tables(section: str) -> None:
-    """Anything else is named in the error."""
-    for value in ("1", "[]", "[{}]", "''"):
-        error = refused(f"{section} = {value}".encode())
-        assert error.reason == f"`{section}` is not a table"
-    error = refused(f"[{section}]\na = {{}}\n'b.c' = 1\n".encode())
-    assert error.reason == f"`{section}.b.c` is not a table"
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("providers = 1", "`providers` is not a table but a number"),
+        ("models = [{}]", "`models` is not a table but an array"),
+        ("models.a = {}\nmodels.'b.c' = 1.5", "`models.b.c` is not a table but a number"),
+        ("default_model = []", "`default_model` is not a string but an array"),
+        ("default_provider = {}", "`default_provider` is not a string but a table"),
+        ("providers.x.api_key = 1", "`providers.x.api_key` is not a string but a number"),
+        ("providers.x.oauth = ''", "`providers.x.oauth` is not a table but a string"),
+        ("providers.x.oauth.key = 1", "`providers.x.oauth.key` is not a string but a number"),
+        (
+            "providers.x.custom_headers.A = 1979-05-27",
+            "`providers.x.custom_headers.A` is not a string but a date or a time",
+        ),
+        ("models.x.provider = true", "`models.x.provider` is not a string but a boolean"),
+        ("models.x.capabilities = ''", "`models.x.capabilities` is not an array but a string"),
+        ("models.x.capabilities = [1]", "`models.x.capabilities` is not a string but a number"),
+        ("models.x.max_context_size = ''", "`models.x.max_context_size` is not a number but a st"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(text: str, wrong: str) -> None:
+    """Its path is named, what it should be and what it is."""
+    assert refused(text.encode()).reason.startswith(wrong)
+
+
+def test_what_is_not_known_may_be_of_any_type() -> None:
+    """Later versions of the client know more than kimifix does."""
+    text = b"thinking = 1\nproviders.x.new = 1\nproviders.x.oauth.new = 1\nmodels.x.new = [1, '']"
+    assert parse(text + b"\nmodels.x.max_context_size = 1.0", PATH).data
 
 
 def test_an_empty_config_has_no_providers_and_models() -> None:
