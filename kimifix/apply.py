@@ -154,9 +154,8 @@ def _verify(
 
 def _alias(document: Document) -> str:
     """Return the default model where it is ours, else the first that is."""
-    aliases = list(document.aliases_of(OWN))
     default = str(document.data.get("default_model"))
-    return default if default in aliases else aliases[0]
+    return default if default in document.aliases_of(OWN) else next(iter(document.twins))
 
 
 def _what_next(document: Document, watched: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:

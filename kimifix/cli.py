@@ -57,8 +57,8 @@ def _folder(home: str | None) -> Path | None:
     return Path(home) if home else None
 
 
-def _check_platform(_: click.Context, __: click.Parameter, value: str) -> str:
-    if not value or any(not "!" <= character <= "~" for character in value):
+def _check_platform(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value == "" or any(not "!" <= character <= "~" for character in value or ""):
         raise click.BadParameter("must be printable ASCII without spaces")
     return value
 
@@ -67,16 +67,14 @@ def _check_platform(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option(
     "--route",
     type=click.Choice(["header", "anthropic", "auto"]),
-    default="header",
-    show_default=True,
+    show_default="as it is, else header",
     help="header: send another X-Msh-Platform. anthropic: the Anthropic-compatible surface, "
     "identity unaltered. auto: ask the server, then the mildest that it accepts.",
 )
 @click.option(
     "--credential",
     type=click.Choice(["auto", "login", "key"]),
-    default="auto",
-    show_default=True,
+    show_default="as it is, else auto",
     help="login: share the login there is. key: an API key of the Kimi Code console, from "
     "--key-stdin, KIMIFIX_API_KEY or a hidden prompt. auto: login where it works, else key.",
 )
@@ -89,19 +87,17 @@ def _check_platform(_: click.Context, __: click.Parameter, value: str) -> str:
 )
 @click.option(
     "--platform",
-    default="kimi_cli",
-    show_default=True,
+    show_default="as it is, else kimi_cli",
     metavar="NAME",
     callback=_check_platform,
     help="What the header route sends as X-Msh-Platform.",
 )
 @click.option(
-    "--no-default",
+    "--default/--no-default",
     "move_default",
-    is_flag=True,
-    flag_value=False,
-    default=True,
-    help="Leave `default_model` and its kind alone.",
+    default=None,
+    help="Make ours the default model, or leave `default_model` and its kind as they are. "
+    "[default: as it is, else --default]",
 )
 @click.option("--verify", is_flag=True, help="Let kimi-code answer one prompt before writing.")
 @click.option("--sandbox", is_flag=True, help="Do it all on a copy in a new folder.")

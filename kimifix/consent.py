@@ -94,6 +94,7 @@ class Draft(Generic[Proposal]):
             mode=self.mode,
             earlier=self.reading.receipt,
             backup=base,
+            keep_replaced=bool(self.reading.losses(self.document)),
         )
 
     @property

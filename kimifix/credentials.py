@@ -28,8 +28,8 @@ class Available(NamedTuple):
     """What there is to choose from.
 
     ``no_login`` says why there is no login to share, None where there is one.
-    ``key`` came by --key-stdin, ``key_in_env`` by KIMIFIX_API_KEY, ``own_key`` stands in
-    our provider already, and ``ask`` gets one from the user, or None. ``key_variable``
+    ``key`` came by --key-stdin, ``key_in_env`` by KIMIFIX_API_KEY, ``own`` is what our
+    provider has already, and ``ask`` gets a key from the user, or None. ``key_variable``
     is the argument of --key-env.
     """
 
@@ -38,7 +38,7 @@ class Available(NamedTuple):
     ask: AskKey
     key: Secret | None = None
     key_in_env: Secret | None = None
-    own_key: Secret | None = None
+    own: Credential | None = None
     key_variable: str | None = None
 
 
@@ -49,15 +49,22 @@ class Choice(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def choose(wanted: Wanted, available: Available) -> Choice:
-    """Return the credential for ``wanted``.
+def choose(wanted: Wanted | None, available: Available) -> Choice:
+    """Return the credential for ``wanted``, None for what our provider has, else `auto`.
 
     Raises ``KimifixError`` that names the ways out where there is none.
     """
     if available.key_variable is not None:
         return _key_variable(available.key_variable, available.version)
-    if wanted == "key" or (wanted == "auto" and available.key):
+    if wanted == "key" or (wanted != "login" and available.key):
         return _key(available, None)
+    match available.own:
+        case KeyVariable(name) if wanted is None:
+            return _key_variable(name, available.version)
+        case ApiKey() as own if wanted is None:
+            return Choice(own)
+        case Login() if wanted is None:
+            wanted = "login"
     obstacle = _obstacle(available)
     if wanted == "login":
         return _login(available, obstacle)
@@ -88,7 +95,8 @@ def _login(available: Available, obstacle: str | None) -> Choice:
 def _key(available: Available, obstacle: str | None) -> Choice:
     """Return the user's key; ``obstacle`` is why the login does not serve, if it was wanted."""
     instead = "run `kimi login`" if obstacle == available.no_login else UPDATE
-    key = available.key or available.key_in_env or available.own_key
+    own = Secret(available.own.value) if isinstance(available.own, ApiKey) else None
+    key = available.key or available.key_in_env or own
     key = key or available.ask(obstacle, f"{instead}, or enter a key of {_CONSOLE}")
     if key is not None:
         value, warnings = checked_key(key)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +15,12 @@ from kimifix import credentials
 from kimifix.client import features, login
 from kimifix.client.installs import Install
 from kimifix.config import reading, redaction, routes
-from kimifix.config.change import Moved
-from kimifix.config.document import MANAGED, OWN, Document
-from kimifix.config.patch import Patched, patch, same
+from kimifix.config.change import Change, KeyPath, Moved
+from kimifix.config.document import MANAGED, OWN, Document, same
+from kimifix.config.patch import patch
 from kimifix.config.reading import Reading, private
-from kimifix.config.receipt import Receipt, digest
-from kimifix.config.routes import ApiKey, Credential, Plan, Route
+from kimifix.config.receipt import Receipt, digest, fingerprint
+from kimifix.config.routes import ApiKey, Credential, Login, Plan, Route
 from kimifix.consent import Draft
 from kimifix.credentials import AskKey, Wanted
 from kimifix.errors import KimifixError
@@ -34,18 +36,25 @@ POLICY_NOTICE = (
     "The documented route alters nothing: kimifix apply --route anthropic"
 )
 
+_CLOSED = "the config will hold an API key: others lose their right to read it"
+_LOOPBACK = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])([:/].*)?")
+_VENDOR = re.compile(r"https?://([\w-]+\.)*kimi\.(com|ai)([:/][^@]*)?", re.ASCII)
+
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for; ``key`` is what came by --key-stdin."""
+    """What the user asked for; ``key`` is what came by --key-stdin.
+
+    None is what was not asked for: as it is where something is applied, else the default.
+    """
 
     home: Path | None = None
-    route: Literal["header", "anthropic", "auto"] = "header"
-    credential: Wanted = "auto"
+    route: Literal["header", "anthropic", "auto"] | None = None
+    credential: Wanted | None = None
     key: Secret | None = None
     key_variable: str | None = None
-    platform: str = DEFAULT_PLATFORM
-    move_default: bool = True
+    platform: str | None = None
+    move_default: bool | None = None
     dry_run: bool = False
     sandbox: bool = False
     verify: bool = False
@@ -91,20 +100,17 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
             f"the config has a provider named `{OWN}` that kimifix did not write",
             "rename or remove it, then run kimifix again",
         )
-    base = read.base
-    choice = credentials.choose(
-        request.credential, _available(request, machine, read, base.document, ask_key)
-    )
-    plan = _plan(request, machine, before, choice.credential)
-    patched = patch(base.document, routes.change(base.document, plan))
+    base, ground = read.base, read.ground
+    choice = credentials.choose(request.credential, _available(request, machine, read, ask_key))
+    plan = _plan(request, machine, read, choice.credential)
+    change = routes.change(ground, plan)
+    patched = patch(ground, routes.with_additions(change, before, read.edited))
     document: Document = patched
     if before.own_entries and same(patched.data, before.data):
         document = before
-    mode, mode_before = base.mode, None
-    if sys.platform != "win32" and isinstance(choice.credential, ApiKey):
-        # On Windows the folder decides, not the mode.
-        mode = private(base.mode)
-        mode_before = base.mode if mode != base.mode else None
+    # On Windows the folder decides, not the mode.
+    is_secret = sys.platform != "win32" and isinstance(choice.credential, ApiKey)
+    mode = private(base.mode) if is_secret else base.mode
     receipt = Receipt(
         config=str(read.snapshot.real),
         time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -114,103 +120,119 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
         credential=choice.credential.name,
         before=None if base.content is None else digest(base.content),
         after=digest(document.content),
-        mode_before=mode_before,
+        mode_before=base.mode if mode != base.mode else None,
         undo=patched.undo,
+        wrote=tuple(
+            fingerprint(path, table)
+            for path, table in change.tables.items()
+            # Where nothing is managed, a twin that somebody has edited is the model itself.
+            if ground.served_by(MANAGED) or path not in read.edited
+        ),
     )
-    warnings = (
-        *machine.warnings,
-        *choice.warnings,
-        *read.warnings,
-        *_warnings(request, base.document, plan, mode_before),
-    )
-    proposal = _proposal(machine, before, patched, plan, warnings)
-    return Draft(read, document, document.content, mode, receipt, proposal)
-
-
-def _available(
-    request: Request,
-    machine: Machine,
-    read: Reading,
-    base: Document,
-    ask_key: AskKey,
-) -> credentials.Available:
-    in_env = machine.env.get("KIMIFIX_API_KEY")
-    own_key = (read.document.own or {}).get("api_key")
-    return credentials.Available(
-        machine.version,
-        _no_login(machine, read, base),
-        ask=ask_key,
-        key=request.key,
-        key_in_env=Secret(in_env) if in_env else None,
-        own_key=Secret(own_key) if own_key else None,
-        key_variable=request.key_variable,
-    )
-
-
-def _no_login(machine: Machine, read: Reading, base: Document) -> str | None:
-    """Return why there is no login that an own provider could share, None where there is one."""
-    config = machine.home.config
-    if read.snapshot.content is None:
-        return f"kimi-code has no config yet: `{config}`"
-    # An own provider takes the slot from the copied table, not as the managed one does.
-    slot = login.slot_of(base.managed, machine.env, managed=False)
-    if slot is None:
-        return f"the config has no managed provider with a login: `{config}`"
-    if machine.is_sandbox:
-        return None
-    found = login.read(machine.home, slot)
-    if found.present:
-        return None
-    return f"kimi-code is not signed in, {found.problem or 'there is no file'}: `{found.path}`"
-
-
-def _plan(request: Request, machine: Machine, before: Document, credential: Credential) -> Plan:
-    return Plan(
-        "anthropic" if request.route == "anthropic" else "header",
-        credential,
-        request.platform,
-        machine.home.region_base_url,
-        features.thinking_setting(machine.version),
-        request.move_default,
-        tuple(before.aliases_of(OWN).values()),
-    )
-
-
-def _warnings(request: Request, base: Document, plan: Plan, mode_before: int | None) -> list[str]:
-    found = []
-    if request.verify:
-        found.append("--verify lets kimi-code answer one short prompt, which your plan counts")
-    if plan.route == "anthropic" and plan.credential.name == "login":
-        found.append(
-            "whether the server takes a login on the Anthropic-compatible surface is not known: "
-            "`kimifix doctor --probe` tells"
-        )
-    if mode_before is not None:
-        found.append("the config will hold an API key: others lose their right to read it")
-    default = base.data.get("default_model")
-    moves = request.move_default and isinstance(default, str)
-    if moves and default not in base.served_by(MANAGED):
-        found.append(f"`default_model` names another provider's `{default}` and stays")
-    return found
-
-
-def _proposal(
-    machine: Machine,
-    before: Document,
-    patched: Patched,
-    plan: Plan,
-    warnings: tuple[str, ...],
-) -> Proposal:
     provider = patched.providers[OWN]
-    return Proposal(
+    proposal = Proposal(
         machine.home.config,
         machine.install,
         plan.route,
         routes.platform_of(provider),
-        plan.credential.name,
-        str(provider["base_url"]),
-        tuple(".".join(path) for path in patched.own_entries),
+        choice.credential.name,
+        provider["base_url"],
+        tuple(".".join(path) for path in change.tables),
         patched.undo.moved,
         redaction.diff(before.text, patched.text, "config.toml"),
-        warnings,
+        (
+            *machine.warnings,
+            *choice.warnings,
+            *read.warnings,
+            *_warnings(request, read, plan, change),
+            *([_CLOSED] if mode != base.mode else []),
+            *read.losses(document),
+        ),
     )
+    return Draft(read, document, document.content, mode, receipt, proposal)
+
+
+def _available(
+    request: Request, machine: Machine, read: Reading, ask_key: AskKey
+) -> credentials.Available:
+    in_env = machine.env.get("KIMIFIX_API_KEY")
+    return credentials.Available(
+        machine.version,
+        _no_login(machine, read),
+        ask=ask_key,
+        key=request.key,
+        key_in_env=Secret(in_env) if in_env else None,
+        own=routes.credential_of(read.document),
+        key_variable=request.key_variable,
+    )
+
+
+def _no_login(machine: Machine, read: Reading) -> str | None:
+    """Return why there is no login that an own provider could share, None where there is one."""
+    config, managed = machine.home.config, read.document.managed
+    if read.snapshot.content is None:
+        return f"kimi-code has no config yet: `{config}`"
+    # An own provider takes the slot from the copied table, and the client sends what is in it
+    # wherever the provider says. For its own provider it takes the slot of the server alone.
+    slot = login.slot_of(managed, machine.env, managed=False)
+    if slot is None:
+        return f"the config has no managed provider with a login: `{config}`"
+    elsewhere = f"the login `{slot}` is for another server than `{managed.get('base_url')}`"
+    led = "KIMI_CODE_BASE_URL or KIMI_CODE_OAUTH_HOST leads to another login than the config's"
+    for env, reason in (({}, elsewhere), (machine.env, led)):
+        if slot != login.slot_of(managed, env, managed=True):
+            return reason
+    found = login.read(machine.home, slot)
+    if machine.is_sandbox or found.present:
+        return None
+    return f"kimi-code is not signed in, {found.problem or 'there is no file'}: `{found.path}`"
+
+
+def _plan(request: Request, machine: Machine, read: Reading, credential: Credential) -> Plan:
+    present = read.document
+    route = request.route or routes.route_of(present) or "header"
+    return Plan(
+        "anthropic" if route == "anthropic" else "header",
+        credential,
+        request.platform or routes.platform_of(present.own or {}) or DEFAULT_PLATFORM,
+        routes.base_url_of(present, credential) or machine.home.region_base_url,
+        isinstance(credential, Login) or features.protocol_lasts(machine.version),
+        features.thinking_setting(machine.version),
+        _moving(request.move_default, read),
+        present,
+    )
+
+
+def _moving(wanted: bool | None, read: Reading) -> Collection[KeyPath] | None:
+    """Return the settings that shall name ours afterwards, None for all that can."""
+    if not read.document.own_entries:
+        return () if wanted is False else None
+    restored = [path for path in read.undone.restored if path[0] in read.document.data]
+    ours = {place for path in restored for place in (path, path[:-1])}
+    moved = {was.path for was in read.receipt.undo.moved} if read.receipt else ()
+    plain = wanted is None and ("default_model",) in {*ours, *moved}
+    return None if wanted or plain else ours
+
+
+def _warnings(request: Request, read: Reading, plan: Plan, change: Change) -> Iterator[str]:
+    """Yield what the user should know about the change itself."""
+    if request.verify:
+        yield "--verify lets kimi-code answer one short prompt, which your plan counts"
+    for url in dict.fromkeys(table.get("base_url", "") for table in change.tables.values()):
+        if url and not _LOOPBACK.fullmatch(url):
+            if not _VENDOR.fullmatch(url):
+                yield f"the credential will go to a server that is not the vendor's: `{url}`"
+            if not url.startswith("https://"):
+                yield f"the credential will go unencrypted to `{url}`"
+    if plan.route == "anthropic":
+        if request.platform:
+            yield "the Anthropic route sends no platform, whatever --platform says"
+        if isinstance(plan.credential, Login) and routes.route_of(read.document) != "anthropic":
+            yield (
+                "whether the server takes a login on the Anthropic-compatible surface is not "
+                "known: `kimifix doctor --probe` tells"
+            )
+    default = read.ground.data.get("default_model")
+    stays = default is not None and default not in read.ground.served_by(MANAGED)
+    if stays and plan.moving is None:
+        yield f"`default_model` names another provider's `{default}` and stays"

@@ -78,7 +78,7 @@ def _draft(machine: Machine) -> Draft[Proposal]:
         tuple(".".join(path) for path in undone.restored),
         tuple(".".join(path) for path in undone.left),
         redaction.diff(read.document.text, base.document.text, "config.toml"),
-        (*machine.warnings, *read.warnings),
+        (*machine.warnings, *read.warnings, *read.losses(base.document)),
     )
     return Draft(read, base.document, base.content, base.mode, None, proposal)
 

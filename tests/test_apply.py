@@ -13,6 +13,10 @@ from support.configs import LOGGED_IN, install_client, sign_in, write_config
 from support.platforms import has_mode
 
 KEY = "sk-kimi-not-a-real-key-0123456789"
+K3 = (
+    '\n[models."kimi-code/k3"]\nprovider = "managed:kimi-code"\nmodel = "k3"\n'
+    "max_context_size = 1000\n"
+)
 
 
 def data_of(config: Path) -> dict[str, Any]:
@@ -82,10 +86,7 @@ def test_new_managed_models_come_along(kimifix: Kimifix, config: Path) -> None:
     """A model that the client has learned since gets its twin by the next `apply`."""
     kimifix("apply", "--yes")
     with config.open("a") as file:
-        file.write(
-            '\n[models."kimi-code/k3"]\nprovider = "managed:kimi-code"\nmodel = "k3"\n'
-            "max_context_size = 1000\n"
-        )
+        file.write(K3)
     theirs = config.read_text()
     assert kimifix("apply", "--yes").code == 0
     assert data_of(config)["models"]["kimifix/k3"]["provider"] == "kimifix"
@@ -399,22 +400,39 @@ def test_anthropic_route_shares_the_login_by_protocol(kimifix: Kimifix, config: 
     assert data["models"]["kimifix/kimi-for-coding"]["protocol"] == "anthropic"
 
 
-def test_anthropic_route_with_key_uses_the_other_base(kimifix: Kimifix, config: Path) -> None:
-    """With a key the provider is of type anthropic, its base without `/v1`."""
-    kimifix("apply", "--yes", "--route", "anthropic", "--key-stdin", stdin=KEY)
-    assert data_of(config)["providers"]["kimifix"] == {
-        "type": "anthropic",
-        "base_url": "https://api.kimi.com/coding",
-        "api_key": KEY,
-    }
+@pytest.mark.parametrize(
+    ("version", "by_protocol"),
+    [
+        pytest.param("0.20.1", False, id="no protocol yet"),
+        pytest.param("0.20.2", True, id="protocol"),
+        pytest.param("0.27.0", False, id="refresh drops the protocol"),
+        pytest.param("0.33.0", True, id="refresh keeps the protocol"),
+        pytest.param("unknown", False, id="works everywhere"),
+    ],
+)
+def test_anthropic_route_with_key(
+    kimifix: Kimifix, home: Path, tmp_path: Path, version: str, by_protocol: bool
+) -> None:
+    """As with the login where that lasts, else by the provider's type and another base."""
+    programs = install_client(tmp_path / "npm", version)
+    config = write_config(home)
+    options = ("--route", "anthropic", "--key-stdin")
+    kimifix("apply", "--yes", *options, stdin=KEY, env={"PATH": str(programs)})
+    kind, base = ("kimi", "coding/v1") if by_protocol else ("anthropic", "coding")
+    provider = {"type": kind, "base_url": f"https://api.kimi.com/{base}", "api_key": KEY}
+    data = data_of(config)
+    assert data["providers"]["kimifix"] == provider
+    protocol = "anthropic" if by_protocol else None
+    assert data["models"]["kimifix/kimi-for-coding"].get("protocol") == protocol
 
 
-def test_switching_routes_needs_one_revert(kimifix: Kimifix, config: Path) -> None:
+def test_switching_needs_one_revert(kimifix: Kimifix, config: Path) -> None:
     """However often route, platform and credential change, one `revert` gives the old bytes."""
     kimifix("apply", "--yes")
     kimifix("apply", "--yes", "--route", "anthropic")
-    kimifix("apply", "--yes", "--route", "anthropic", "--key-stdin", stdin=KEY)
-    kimifix("apply", "--yes", "--platform", "other")
+    kimifix("apply", "--yes", "--key-stdin", stdin=KEY)
+    assert has_mode(config, 0o600)
+    kimifix("apply", "--yes", "--route", "header", "--platform", "other", "--credential", "login")
     provider = data_of(config)["providers"]["kimifix"]
     assert provider["custom_headers"] == {"X-Msh-Platform": "other"}
     assert "api_key" not in provider

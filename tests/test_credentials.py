@@ -12,7 +12,7 @@ from support.configs import write_config
 
 from kimifix import secret
 from kimifix.client.features import parse_version
-from kimifix.config.routes import ApiKey, KeyVariable, Login
+from kimifix.config.routes import ApiKey, Credential, KeyVariable, Login
 from kimifix.credentials import Available, Choice, Wanted, checked_key, choose
 from kimifix.errors import KimifixError
 from kimifix.secret import Secret
@@ -35,7 +35,7 @@ def available(**given: Any) -> Available:
     return Available(**{"version": NEW, "no_login": None, "ask": ask, **given})
 
 
-def refused(wanted: Wanted, **given: Any) -> KimifixError:
+def refused(wanted: Wanted | None, **given: Any) -> KimifixError:
     """Return the error that a choice ends in."""
     with pytest.raises(KimifixError) as caught:
         choose(wanted, available(**given))
@@ -49,9 +49,9 @@ def test_login_is_shared_where_that_works(wanted: Wanted) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [{"key_in_env": Secret(KEY)}, {"own_key": Secret(KEY)}], ids=["in env", "written"]
+    "key", [{"key_in_env": Secret(KEY)}, {"own": ApiKey(KEY)}], ids=["in env", "written"]
 )
-def test_login_comes_before_a_key_that_lies_around(key: dict[str, Secret]) -> None:
+def test_login_comes_before_a_key_that_lies_around(key: dict[str, Any]) -> None:
     """A key in the environment or in our provider does not displace a login that works."""
     assert choose("auto", available(**key)) == Choice(Login())
 
@@ -74,7 +74,8 @@ def test_key_serves_where_the_login_does_not(obstacle: dict[str, Any]) -> None:
 
 def test_keys_have_an_order() -> None:
     """Standard input, then the environment, then the key there is, then the user."""
-    keys = {name: Secret(f"sk-kimi-{name}") for name in ("key", "key_in_env", "own_key")}
+    keys: dict[str, Any] = {name: Secret(f"sk-kimi-{name}") for name in ("key", "key_in_env")}
+    keys["own"] = ApiKey("sk-kimi-own")
     while keys:
         first = next(iter(keys))
         assert choose("key", available(**keys)) == Choice(ApiKey(f"sk-kimi-{first}"))
@@ -82,6 +83,19 @@ def test_keys_have_an_order() -> None:
     assert choose("key", available(ask=lambda *_: Secret(KEY))) == Choice(ApiKey(KEY))
     with pytest.raises(AskedError):
         choose("key", available())
+
+
+@pytest.mark.parametrize("own", [Login(), ApiKey("any key"), KeyVariable("MY_KEY")])
+def test_what_is_in_place_stays_where_nothing_is_asked_for(own: Credential) -> None:
+    """Neither a login that works nor a key in the environment displaces it, and nobody is asked."""
+    assert choose(None, available(own=own, key_in_env=Secret(KEY))).credential == own
+    assert choose(None, available(own=own, key=Secret(KEY))).credential == ApiKey(KEY)
+
+
+def test_login_in_place_that_is_gone_is_not_replaced_by_a_key() -> None:
+    """The credential changes by an option alone."""
+    error = refused(None, own=Login(), no_login=NO_LOGIN, key_in_env=Secret(KEY))
+    assert error.message == NO_LOGIN
 
 
 def test_no_key_at_all() -> None:

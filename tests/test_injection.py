@@ -12,7 +12,7 @@ from unicodedata import category
 
 import pytest
 from support.command import Kimifix, Result
-from support.configs import install_client, sign_in, write_config
+from support.configs import install_client, sign_in, slot_at, write_config
 
 from kimifix.output import abbreviated
 from kimifix.secret import redact
@@ -49,6 +49,7 @@ def harmless(result: Result) -> bool:
 def config_with(evil: str) -> str:
     """Return a config in which ``evil`` stands wherever a text of somebody else can."""
     text = json.dumps(evil)
+    url = f"https://127.0.0.1/{evil}"
     raw = "".join(c for c in evil if c not in "\n\r" and (c >= " " and c != "\x7f"))
     return f"""\
 # {raw}
@@ -56,10 +57,10 @@ default_model = {text}
 {text} = {text}
 [providers."managed:kimi-code"]
 type = "kimi"
-base_url = {json.dumps("https://127.0.0.1/" + evil)}
+base_url = {json.dumps(url)}
 [providers."managed:kimi-code".oauth]
 storage = "file"
-key = "oauth/kimi-code"
+key = "oauth/{slot_at(url)}"
 [providers."managed:kimi-code".custom_headers]
 {text} = {text}
 "x-msh-PLATFORM" = {text}
@@ -86,7 +87,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("evil", EVIL)
 def test_the_config_cannot_act_on_the_terminal(kimifix: Kimifix, home: Path, evil: str) -> None:
     """Aliases, models, names, headers, addresses and comments are shown and do nothing."""
-    sign_in(home)
+    sign_in(home, slot=slot_at(f"https://127.0.0.1/{evil}"))
     write_config(home, config_with(evil))
     for arguments in (
         ("doctor",),
@@ -173,7 +174,7 @@ def test_printed_commands_can_be_pasted(
     """A shell takes each as one command with the words that are meant."""
     model = "x; touch PWN $(touch PWN) `touch PWN` 'y' \"z\""
     text = config_with(model)
-    sign_in(home)
+    sign_in(home, slot=slot_at(f"https://127.0.0.1/{model}"))
     write_config(home, text)
     result = kimifix("apply", "--yes", "--no-default")
     unwrapped = re.sub(r"\n {9}", " ", result.out)
@@ -184,7 +185,7 @@ def test_printed_commands_can_be_pasted(
 
     monkeypatch.setenv("TMPDIR", str(tmp_path / "a b;c"))
     (tmp_path / "a b;c").mkdir()
-    sandbox = kimifix("apply", "--sandbox", "--credential", "login")
+    sandbox = kimifix("apply", "--sandbox", "--default")
     (command,) = re.findall(r"kimifix revert --home .*", sandbox.out)
     reverted = kimifix(*shlex.split(command)[1:], "--yes")
     assert reverted.code == 0, reverted.err

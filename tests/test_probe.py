@@ -13,7 +13,7 @@ import pytest
 from support import catalogue
 from support.catalogue import Row
 from support.command import Kimifix
-from support.configs import LOGGED_IN, install_client, sign_in, write_config
+from support.configs import LOGGED_IN, install_client, sign_in, slot_at, write_config
 from support.stub_server import Request, Stub, response
 
 TOKEN = "token-of-the-login"
@@ -71,10 +71,11 @@ def server() -> Iterator[Server]:
 def config(server: Server, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The config of a signed-in client 2.1.0 whose managed provider is ``server``."""
     monkeypatch.setenv("PATH", f"{install_client(tmp_path / 'npm')}{os.pathsep}/usr/bin:/bin")
-    sign_in(home, token=TOKEN)
-    return write_config(
-        home, LOGGED_IN.replace("https://api.kimi.com/coding/v1", server.stub.base_url)
-    )
+    url = server.stub.base_url
+    text = LOGGED_IN.replace("https://api.kimi.com/coding/v1", url)
+    text = text.replace("oauth/kimi-code", f"oauth/{slot_at(url)}")
+    sign_in(home, token=TOKEN, slot=slot_at(url))
+    return write_config(home, text)
 
 
 HONEST = ("openai", "kimi_code_cli")
@@ -219,7 +220,8 @@ def test_expired_login_is_never_refreshed(
     kimifix: Kimifix, server: Server, home: Path, config: Path
 ) -> None:
     """An expired login is reported, nothing is asked, and its file stays as it is."""
-    path = sign_in(home, token=TOKEN, expires_at=1000)
+    slot = slot_at(server.stub.base_url)
+    path = sign_in(home, token=TOKEN, expires_at=1000, slot=slot)
     before = path.read_bytes()
     result = kimifix("doctor", "--probe")
     assert "only kimi-code may renew it" in " ".join(result.out.split())

@@ -104,6 +104,32 @@ def test_foreign_edits_stay_and_ours_go(
     assert data_of(config) == expected
 
 
+def test_thinking_of_a_new_login_stays(kimifix: Kimifix, config: Path) -> None:
+    """A login sets thinking with the default that it sets, so neither is ours any more."""
+    text = (LOGGED_IN + K3).replace("[thinking]\nenabled = true\n\n", "")
+    config.write_text(text)
+    kimifix("apply", "--yes")
+    data = data_of(config)
+    assert data["thinking"] == {"enabled": True}
+    data["default_model"] = "kimi-code/kimi-for-coding"
+    config.write_text(tomlkit.dumps(data))
+    assert kimifix("revert", "--yes").code == 0
+    assert data_of(config) == before()
+
+
+def test_a_home_made_anew_is_left_alone(kimifix: Kimifix, config: Path) -> None:
+    """A receipt of the home that was in the same place before says nothing of this one."""
+    config.write_text(config.read_text().replace("[thinking]\nenabled = true\n\n", ""))
+    kimifix("apply", "--yes")
+    config.write_text(LOGGED_IN)
+    result = kimifix("revert", "--yes")
+    assert result.out == "nothing to revert: ~/.kimi-code/config.toml\n"
+    assert config.read_text() == LOGGED_IN
+    assert kimifix("apply", "--yes").code == 0
+    assert kimifix("revert", "--yes").code == 0
+    assert config.read_text() == LOGGED_IN
+
+
 def test_default_of_the_user_stays(kimifix: Kimifix, config: Path) -> None:
     """A default that the user has chosen since is left, and the output says so."""
     kimifix("apply", "--yes")

@@ -10,11 +10,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isnan
 from typing import Any, NamedTuple
 
 from kimifix.config.change import Change, KeyPath, Moved, Undo
-from kimifix.config.document import MANAGED, OWN, Document, Reference, load
+from kimifix.config.document import MANAGED, OWN, Document, Reference, difference, load
 from kimifix.config.edit import Edit, dotted, key_source, source_of
 from kimifix.errors import UnsupportedShapeError
 
@@ -69,22 +68,23 @@ def patch(document: Document, change: Change) -> Patched:
     return Patched(_proved(text, expected), text, document.bom, Undo(tuple(moved), completed))
 
 
-def unpatch(document: Document, undo: Undo | None) -> Unpatched:
+def unpatch(document: Document, undo: Undo | None, kept: Collection[KeyPath] = ()) -> Unpatched:
     """Return ``document`` without our entries and with the moved settings put back.
 
     ``undo`` is what ``patch`` returned for the text that this document comes from.
     Without it (None) every setting that names one of our aliases is led back to the
-    managed alias of the same model. Settings that somebody else has changed since stay.
+    managed alias of the same model. Settings that somebody else has changed since stay,
+    and so do our entries ``kept``, with all that names them.
     Raises ``UnsupportedShapeError`` when the result cannot be proved.
     """
     edit = Edit(document.text)
     expected = _copy(document.data)
-    removed = document.own_entries
+    removed = tuple(path for path in document.own_entries if path not in kept)
     for path in removed:
         del _at(expected, path[:-1])[path[-1]]
     gone = set(removed)
     headers: set[KeyPath] = set()
-    plan = list(_returns(document, undo))
+    plan = list(_returns(document, undo, kept))
     for back in plan:
         table, name = _at(expected, back.path[:-1]), back.path[-1]
         if back.source is None or (back.is_key and _key(back.source) in table):
@@ -117,11 +117,6 @@ def unpatch(document: Document, undo: Undo | None) -> Unpatched:
     )
 
 
-def same(a: Any, b: Any) -> bool:
-    """Tell whether two values are the same TOML: 1, 1.0 and true differ, NaN equals NaN."""
-    return _difference(a, b, ()) is None
-
-
 def stands(entries: Collection[KeyPath], undo: Undo, now: Document) -> bool:
     """Tell whether the ``entries`` and the moved settings of a patch are all in ``now``."""
     data = now.data
@@ -143,10 +138,10 @@ class _Return(NamedTuple):
     with_table: bool = False
 
 
-def _returns(document: Document, undo: Undo | None) -> Iterator[_Return]:
+def _returns(document: Document, undo: Undo | None, kept: Collection[KeyPath]) -> Iterator[_Return]:
     data = document.data
     moved = {m.path_since: m for m in undo.moved} if undo else {}
-    own = document.aliases_of(OWN)
+    own = {a: m for a, m in document.aliases_of(OWN).items() if ("models", a) not in kept}
     foreign = {alias for alias in document.models if alias not in own}
     counterpart = _managed_counterparts(document)
     for reference in document.references:
@@ -167,8 +162,11 @@ def _returns(document: Document, undo: Undo | None) -> Iterator[_Return]:
         if was_there or alias:
             source = default.old if was_there else source_of(alias)
             yield _Return(("default_model",), source)
+    # What keeps thinking on was written for our default. Where somebody else has set another
+    # one, a fresh login for example, the client has set thinking with it, or would have.
+    is_ours = _is_own(str(data.get("default_model", f"{OWN}/")), own)
     for was in moved.values():
-        if not was.is_key and _get(data, was.path) == was.new:
+        if is_ours and was.new is True and _get(data, was.path) is True:
             yield _Return(was.path, was.old, with_table=was.new_table)
 
 
@@ -270,25 +268,7 @@ def _proved(
     for table in sorted(above, key=len, reverse=True):
         if _get(expected, table) == {} and _get(data, table) is None:
             del _at(expected, table[:-1])[table[-1]]
-    place = _difference(data, expected, ())
+    place = difference(data, expected)
     if place is not None:
         raise UnsupportedShapeError(f"`{dotted(place)}` would come out wrong")
     return data
-
-
-def _difference(a: Any, b: Any, path: KeyPath) -> KeyPath | None:
-    """Return the path of the first difference, see ``same``; order does not count."""
-    if type(a) is not type(b):
-        return path
-    if isinstance(a, dict):
-        if a.keys() != b.keys():
-            return (*path, min(a.keys() ^ b.keys()))
-        inside = ((*path, key) for key in a)
-        found = (_difference(a[p[-1]], b[p[-1]], p) for p in inside)
-        return next((place for place in found if place is not None), None)
-    if isinstance(a, list):
-        if len(a) != len(b):
-            return path
-        found = (_difference(x, y, path) for x, y in zip(a, b, strict=True))
-        return next((place for place in found if place is not None), None)
-    return None if a == b or (isinstance(a, float) and isnan(a) and isnan(b)) else path

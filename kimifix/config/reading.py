@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kimifix.config import files, routes, storage
-from kimifix.config.document import Document, parse
+from kimifix.config.change import KeyPath
+from kimifix.config.document import OWN, Document, parse, same
 from kimifix.config.files import Snapshot
-from kimifix.config.receipt import Receipt, digest
+from kimifix.config.receipt import Receipt, digest, fingerprint
 from kimifix.config.storage import Store
 from kimifix.errors import ConfigError
 from kimifix.secret import register, secrets_in
@@ -109,6 +110,45 @@ class Reading:
         if before is None or any(secrets_in(document.data)):
             return Base(document, content, self.snapshot.mode, exact)
         return Base(document, content, before, exact)
+
+    @cached_property
+    def ground(self) -> Document:
+        """What `apply` builds on: the base and, as they are, aliases that others built on ours.
+
+        Raises what ``undone`` raises.
+        """
+        twins = self.document.twins
+        theirs = [a for a in self.document.aliases_of(OWN) if a not in twins]
+        if not theirs or self.has_foreign_provider:
+            return self.base.document
+        from kimifix.config.patch import unpatch
+
+        undo = self.receipt.undo if self.receipt else None
+        return unpatch(self.document, undo, [("models", alias) for alias in theirs])
+
+    @cached_property
+    def edited(self) -> tuple[KeyPath, ...]:
+        """Our entries that are not as kimifix wrote them, and those that it did not write."""
+        wrote = self.receipt.wrote if self.receipt else ()
+        data, entries = self.document.data, self.document.own_entries
+        return tuple(p for p in entries if fingerprint(p, data[p[0]][p[1]]) not in wrote)
+
+    def losses(self, after: Document) -> tuple[str, ...]:
+        """Return a warning where ``after`` has not all that others wrote into our entries."""
+        now, then = self.document.data, after.data
+        lost = [
+            f"`{section}.{name}`"
+            for section, name in self.edited
+            for left in (then.get(section, {}).get(name, {}),)
+            if any(not same(left.get(k), v) for k, v in now[section][name].items())
+        ]
+        if not lost:
+            return ()
+        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+        return (
+            f"lines go that kimifix does not know as its own, in {', '.join(lost[:3])}{more}: "
+            f"the config as it is now is kept in `{self.store.backups}`",
+        )
 
     @property
     def _mode_before(self) -> int | None:

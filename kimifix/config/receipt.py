@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from kimifix.config.change import Moved, Undo
+from kimifix.config.change import KeyPath, Moved, Undo
 
 _FORMAT = 1
 
@@ -22,7 +22,8 @@ class Receipt:
     ``before`` and ``after`` are the SHA-256 of the file, ``before`` None where there was
     no file. ``mode_before`` is the mode that `apply` took away, None where it kept it.
     ``client`` is the version of kimi-code it was made for, None where it was unknown.
-    ``time`` is UTC in ISO 8601. No field holds a secret.
+    ``time`` is UTC in ISO 8601. ``wrote`` are the fingerprints of our entries without what
+    others have added to them. No field holds a secret.
     """
 
     config: str
@@ -35,6 +36,7 @@ class Receipt:
     after: str
     mode_before: int | None
     undo: Undo
+    wrote: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Intent:
             undo = fields["undo"]
             moved = [_moved(entry) for entry in undo["moved"]]
             fields["undo"] = _checked(Undo, {**undo, "moved": tuple(moved)})
+            fields["wrote"] = tuple(fields.get("wrote", ()))
             receipt = _checked(Receipt, fields)
             made = {"replaces": replaces, "after": receipt.after, "receipt": receipt}
             return _checked(cls, {"config": receipt.config, **made})
@@ -105,3 +108,8 @@ def _checked(kind: type[_Made], fields: dict[str, Any]) -> _Made:
 def digest(content: bytes) -> str:
     """Return the SHA-256 of ``content`` in hexadecimal."""
     return sha256(content).hexdigest()
+
+
+def fingerprint(path: KeyPath, table: Any) -> str:
+    """Return what tells whether the ``table`` at ``path`` is the one that was there."""
+    return digest(json.dumps([path, table], sort_keys=True, default=str).encode())[:16]

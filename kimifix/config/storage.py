@@ -148,11 +148,13 @@ class Store:
         mode: int,
         earlier: Receipt | None,
         backup: bytes | None = None,
+        keep_replaced: bool = False,
     ) -> None:
         """Replace the config of ``snapshot`` by ``content`` (None: remove the file).
 
         ``receipt`` takes the place of ``earlier``; None ends the patch and the receipt with
-        it. ``backup`` is kept where nobody else can read it. Raises ``ChangedMeanwhileError``
+        it. ``backup`` is kept where nobody else can read it, and so is, with
+        ``keep_replaced``, what the config is now. Raises ``ChangedMeanwhileError``
         when the config is no longer that of ``snapshot``, or the receipt not ``earlier``, and
         ``KimifixError`` when the disk refuses; the config is then as it was.
         """
@@ -164,8 +166,9 @@ class Store:
             after = None if content is None else digest(content)
             intent = Intent(str(snapshot.real), snapshot.sha256, after, receipt)
             try:
-                if backup is not None:
-                    self._save_backup(backup)
+                for kept in (backup, snapshot.content if keep_replaced else None):
+                    if kept is not None:
+                        self._save_backup(kept)
                 if content is not None:
                     write_new(self.aside, content, mode, like=snapshot)
                 self._write_private(self._intent, intent.to_json().encode())

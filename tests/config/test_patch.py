@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,14 @@ import pytest
 
 from kimifix.config import routes
 from kimifix.config.change import Change, Moved, Undo
-from kimifix.config.document import Document, parse
-from kimifix.config.patch import Patched, Unpatched, patch, same, unpatch
+from kimifix.config.document import Document, parse, same
+from kimifix.config.patch import Patched, Unpatched, patch, unpatch
 from kimifix.config.routes import ApiKey, Login, Plan
 from kimifix.config.sample import SAMPLE
 from kimifix.errors import UnsupportedShapeError
 
 HEADER = Plan("header", Login(), "kimi_cli", "https://api.kimi.com/coding/v1")
-ANTHROPIC = Plan("anthropic", ApiKey("sk-kimi-x"), "kimi_cli", "https://api.kimi.com/coding/v1")
+ANTHROPIC = replace(HEADER, route="anthropic", credential=ApiKey("sk-kimi-x"), by_protocol=False)
 
 # What the client writes at its first start, the same in 0.10.0 to 2.1.0.
 STUB = """\
@@ -338,11 +339,16 @@ def test_two_thousand_models_are_patched_and_given_back() -> None:
     assert unpatched(result.text).text == text
 
 
-def test_a_model_of_ours_that_exists_already_is_refused() -> None:
-    """An alias `kimifix/k3` of somebody else is not overwritten."""
-    text = SET + MANAGED + '[models."kimifix/k3"]\nprovider = "other"\n'
-    with pytest.raises(UnsupportedShapeError, match="would not be valid TOML"):
-        patched(text)
+@pytest.mark.parametrize("provider", ["other", "managed:kimi-code"])
+def test_an_alias_of_others_that_is_called_as_ours_stays(provider: str) -> None:
+    """An alias `kimifix/k3` of somebody else is not overwritten, whoever serves it."""
+    text = SET + MANAGED + f'[models."kimifix/k3"]\nprovider = "{provider}"\nmodel = "k3"\n'
+    result = patched(text)
+    assert result.data["models"]["kimifix/k3"]["provider"] == provider
+    assert result.data["default_model"] == "kimifix/kimi-code/k3"
+    assert routes.drift(result) == routes.Drift()
+    assert unpatched(result.text, result.undo).text == text
+    assert unpatched(result.text).data == document(text).data
 
 
 def test_a_result_that_cannot_be_proved_is_refused() -> None:

@@ -22,8 +22,8 @@ from support.verbs import KEY, apply, revert
 
 from kimifix.config import routes
 from kimifix.config.change import Change
-from kimifix.config.document import Document, parse
-from kimifix.config.patch import Patched, patch, same, unpatch
+from kimifix.config.document import Document, parse, same
+from kimifix.config.patch import Patched, patch, unpatch
 from kimifix.config.redaction import masked
 from kimifix.config.routes import ApiKey, Login, Plan
 from kimifix.errors import ConfigError, KimifixError
@@ -39,8 +39,9 @@ plans = st.builds(
     st.sampled_from([Login(), ApiKey(KEY)]),
     st.just("kimi_cli"),
     st.just(BASE_URL),
-    st.sampled_from([("thinking", "enabled"), ("default_thinking",)]),
     st.booleans(),
+    st.sampled_from([("thinking", "enabled"), ("default_thinking",)]),
+    st.sampled_from([None, ()]),
 )
 randoms = st.builds(Random, st.integers(0, 2**32))
 

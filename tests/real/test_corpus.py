@@ -12,8 +12,8 @@ from support import corpus
 from support.rounds import rounds
 
 from kimifix.config import routes
-from kimifix.config.document import Document, parse
-from kimifix.config.patch import patch, same, unpatch
+from kimifix.config.document import Document, parse, same
+from kimifix.config.patch import patch, unpatch
 from kimifix.config.redaction import masked
 from kimifix.config.routes import ApiKey, Login, Plan
 from kimifix.errors import ConfigError, UnsupportedShapeError

@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from kimifix.client.login import slot_of
 from kimifix.config.sample import SAMPLE
 
 FAR_FUTURE = 4_102_444_800  # 2100-01-01 in Unix seconds
@@ -22,6 +23,12 @@ def write_config(home: Path, text: str = LOGGED_IN, mode: int = 0o644) -> Path:
     path.write_bytes(text.encode())
     path.chmod(mode)
     return path
+
+
+def slot_at(base_url: str, oauth_host: str | None = None) -> str:
+    """Return the name under which the client keeps its login at another server."""
+    provider = {"base_url": base_url, "oauth": {"oauth_host": oauth_host}}
+    return str(slot_of(provider, {}, managed=True)).removeprefix("oauth/")
 
 
 def sign_in(
