@@ -8,8 +8,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from kimifix.client import sessions
 from kimifix.client.home import Home
-from kimifix.config.document import OWN, Document
+from kimifix.config.document import MANAGED, OWN, Document
 from kimifix.config.sample import SAMPLE
 from kimifix.config.storage import STATE_IN_HOME
 from kimifix.consent import Dialogue, Draft, carry_out
@@ -83,7 +84,10 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
             outcome = partial(outcome, proposal=proposal, backup=done.draft.backup_path)
             if sandbox:
                 return outcome("applied", next=(f"kimifix revert --home {quoted(sandbox)}",))
-            steps, notes = _what_next(done.draft.document, done.watched)
+            document = done.draft.document
+            steps, notes = _what_next(document, done.watched)
+            theirs, ours = document.served_by(MANAGED), document.aliases_of(OWN)
+            steps += sessions.resumed(machine.home.path, theirs, ours)
             return outcome("applied", next=steps, notes=notes)
         case status:
             return outcome(status, proposal=proposal)

@@ -63,6 +63,15 @@ class Machine:
         """Return the clients that run on this home; on a sandbox, there is none."""
         return Running(()) if self.is_sandbox else processes.running(self.home.path)
 
+    @property
+    def older(self) -> tuple[int, ...]:
+        """The running clients that are older than the last change by kimifix."""
+        try:
+            changed = self.reading.store.folder.stat().st_mtime
+        except (OSError, KimifixError):
+            return ()
+        return tuple(p for p in self.running.pids if (processes.started(p) or changed) < changed)
+
     @cached_property
     def home_mode(self) -> int | None:
         """The mode of the home, None where there is nothing.

@@ -294,9 +294,8 @@ def print_apply(printer: Printer, outcome: apply.Outcome) -> None:
 def print_revert(printer: Printer, outcome: revert.Outcome) -> None:
     """Print what `revert` has come to."""
     proposal = outcome.proposal
-    notes = [outcome.note] if outcome.note else []
     if printer.as_json:
-        printer.json(outcome.status, outcome, proposal, notes=notes)
+        printer.json(outcome.status, outcome, proposal)
         return
     if outcome.status == "reverted":
         printer.text()
@@ -309,7 +308,7 @@ def print_revert(printer: Printer, outcome: revert.Outcome) -> None:
             printer.text(f"put back: {path}")
         for path in proposal.left:
             printer.text(f"left as it is, somebody else has changed it since: {path}")
-    printer.advice(notes, ())
+    printer.advice(outcome.notes, outcome.next)
 
 
 def print_doctor(printer: Printer, report: doctor.Report, *, verbose: bool) -> None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kimifix.config import reading, redaction
-from kimifix.config.document import OWN
+from kimifix.client import sessions
+from kimifix.config import reading, redaction, routes
+from kimifix.config.document import MANAGED, OWN, Document
 from kimifix.config.reading import Reading
 from kimifix.consent import Dialogue, Draft, carry_out
 from kimifix.machine import Machine, observe
@@ -37,12 +38,16 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it; ``proposal`` is None, and ``note`` may say why, where nothing was ours."""
+    """What came of it; ``proposal`` is None where nothing was ours.
+
+    ``next`` are commands that can be typed as they are, ``notes`` what should be known besides.
+    """
 
     status: Literal["reverted", "nothing", "dry-run", "declined"]
     config: Path
     proposal: Proposal | None = None
-    note: str | None = None
+    next: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def revert(
@@ -61,9 +66,13 @@ def revert(
     done = carry_out(lambda: _draft(machine), dialogue, machine, "revert", dry_run=dry_run)
     match done.status:
         case "empty":
-            return Outcome("nothing", config, note=_reason(done.draft.reading))
+            return Outcome("nothing", config, notes=_reasons(done.draft.reading))
         case "written":
-            return Outcome("reverted", config, done.draft.proposal)
+            before = done.draft.reading.document
+            ours, theirs = before.aliases_of(OWN), done.draft.document.served_by(MANAGED)
+            steps = sessions.resumed(machine.home.path, ours, theirs)
+            notes = _running(machine, before) if done.watched else ()
+            return Outcome("reverted", config, done.draft.proposal, steps, notes)
         case status:
             return Outcome(status, config, done.draft.proposal)
 
@@ -83,11 +92,24 @@ def _draft(machine: Machine) -> Draft[Proposal]:
     return Draft(read, base.document, base.content, base.mode, None, proposal)
 
 
-def _reason(read: Reading) -> str | None:
-    """Return why there is nothing to take back, None where nothing was ever done."""
+def _running(machine: Machine, before: Document) -> tuple[str, ...]:
+    """Return what clients do that still run with the config from before (0.30.0 to 2.1.0)."""
+    pids = ", ".join(map(str, machine.running_now().pids))
+    if not pids:
+        return ()
+    platform = routes.platform_of(before.own or {})
+    sends = f"send `{routes.PLATFORM_HEADER}: {platform}`" if platform else "take our route"
+    return (
+        f"kimi-code still runs (process {pids}): quit it; until then an open session may {sends}, "
+        "and choosing our model in `/model` writes it into the config again",
+    )
+
+
+def _reasons(read: Reading) -> tuple[str, ...]:
+    """Return why there is nothing to take back, nothing where nothing was ever done."""
     if read.snapshot.content is not None:
         foreign = f"the provider named `{OWN}` was not written by kimifix and stays"
-        return foreign if read.has_foreign_provider else None
+        return (foreign,) if read.has_foreign_provider else ()
     before = read.receipt.before if read.receipt else None
-    backup = read.store.backup_path(before) if before else None
-    return f"the config is gone; as it was before `apply` it lies at `{backup}`" if backup else None
+    lies = read.store.backup_path(before) if before else None
+    return (f"the config is gone; as it was before `apply` it lies at `{lies}`",) if lies else ()

@@ -67,3 +67,18 @@ def test_a_client_that_undoes_it_for_ever_wins(config: Path) -> None:
         verbs.apply(config.parent, dialogue, credential="key")
     assert dialogue.watches == 5
     assert config.read_bytes() == before
+
+
+def test_revert_says_what_a_running_client_goes_on_with(config: Path) -> None:
+    """Its process, what its sessions send, and how to go on with the newest one of ours."""
+    session = config.parent / "sessions" / "wd_x" / "session_1" / "agents" / "main"
+    session.mkdir(parents=True)
+    (session / "wire.jsonl").write_text('{"modelAlias":"kimi-code/kimi-for-coding"}\n')
+    applied = verbs.apply(config.parent, credential="key")
+    assert applied.next[-1] == "kimi -S session_1 -m kimifix/kimi-for-coding"
+    (session / "wire.jsonl").write_text('{"modelAlias":"kimifix/kimi-for-coding"}\n')
+    reverted = verbs.revert(config.parent)
+    assert reverted.next == ("kimi -S session_1 -m kimi-code/kimi-for-coding",)
+    (note,) = reverted.notes
+    assert "(process 1): quit it" in note
+    assert "X-Msh-Platform: kimi_cli" in note

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from heapq import nlargest
@@ -91,7 +91,7 @@ def recent_errors(home: Path, *, now: float, days: int = 7, most: int = 10) -> l
     """
     since = now - days * 86_400
     found: dict[tuple[int | None, str], list[datetime]] = {}
-    for path in _files(home, since):
+    for path in newest_files(home, _PLACES, _MOST_FILES, since):
         read = _from_wire if path.suffix == ".jsonl" else _from_log
         with suppress(OSError):  # it is not for us to read
             for time, status, text in read(_tail(path)):
@@ -107,20 +107,20 @@ def _incidents(times: list[datetime]) -> tuple[datetime, ...]:
     return tuple(time for time, following in pairs if following - time > _SAME_INCIDENT)
 
 
-def _files(home: Path, since: float) -> list[Path]:
-    """Return the log files changed after ``since``, the one changed last first."""
+def newest_files(home: Path, places: Iterable[str], most: int, since: float = 0.0) -> list[Path]:
+    """Return plain files of ``home`` in such places changed after ``since``, the last one first."""
     changed: dict[Path, float] = {}
-    for path in _entries(home):
+    for path in _entries(home, places):
         with suppress(OSError, RuntimeError):  # it is gone, or leads in a circle
             status = path.lstat()
             recent = stat.S_ISREG(status.st_mode) and status.st_mtime >= since
             if recent and path.resolve().is_relative_to(home.resolve()):
                 changed[path] = status.st_mtime
-    return nlargest(_MOST_FILES, changed, key=lambda path: changed[path])
+    return nlargest(most, changed, key=lambda path: changed[path])
 
 
-def _entries(home: Path) -> Iterator[Path]:
-    for place in _PLACES:
+def _entries(home: Path, places: Iterable[str]) -> Iterator[Path]:
+    for place in places:
         with suppress(OSError):  # the system may refuse the name of the home
             yield from islice(home.glob(place), _MOST_ENTRIES)
 

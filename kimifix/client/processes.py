@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -48,8 +49,10 @@ def _from_proc(home: Path, proc: Path = Path("/proc")) -> Running:
 
 def _users(home: Path) -> set[int]:
     """Return the users whose clients may run on ``home`` without saying so."""
-    users = {os.geteuid()}
+    users = set()
     with suppress(OSError):
+        if sys.platform != "win32":
+            users.add(os.geteuid())
         users.add(home.stat().st_uid)
     return users
 
@@ -117,6 +120,27 @@ def _in_tasklist(output: str) -> tuple[int, ...]:
     """Return the processes in the CSV of tasklist; where there are none it says so in words."""
     rows = (line.split('","') for line in output.splitlines() if line.startswith('"'))
     return tuple(int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal())
+
+
+def started(pid: int) -> float | None:
+    """Return when a process was started, in Unix seconds; None where that cannot be told."""
+    with suppress(OSError, ValueError, IndexError):
+        if sys.platform == "linux":
+            ticks = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()[19]
+            since_boot = int(ticks) / os.sysconf("SC_CLK_TCK")
+            return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
+        if sys.platform != "win32":
+            return time.time() - _seconds(
+                _output(["/bin/ps", "-o", "etime=", "-p", str(pid)]) or ""
+            )
+    return None
+
+
+def _seconds(elapsed: str) -> int:
+    """Return the seconds in `[[dd-]hh:]mm:ss` of ps."""
+    days, _, clock = elapsed.strip().rpartition("-")
+    hours, minutes, seconds = map(int, f"0:{clock}".split(":")[-3:])
+    return int(days or 0) * 86_400 + hours * 3600 + minutes * 60 + seconds
 
 
 def system_program(name: str) -> str:

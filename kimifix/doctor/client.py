@@ -70,7 +70,13 @@ def check_other_copies(machine: Machine) -> Finding:
 def check_running(machine: Machine) -> Finding:
     """No client runs that could undo a change of the config."""
     running = machine.running
-    data = {"pids": running.pids}
+    older = machine.older
+    data = {"pids": running.pids, "older": older}
+    if older:
+        pids = ", ".join(map(str, older))
+        message = f"kimi-code runs since before the last `apply` or `revert` (process {pids})"
+        hint = "quit it and start it again: until then it may send what was configured before"
+        return Finding("warning", message, hint, data)
     if running.pids:
         pids = ", ".join(map(str, running.pids))
         message = f"kimi-code is running on this home (process {pids})"

@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from support import verbs
 from support.command import Kimifix
+from support.configs import sign_in, write_config
 from support.nobody import as_nobody, give_to_nobody, open_folder
 
 from kimifix.client import processes
@@ -317,3 +321,47 @@ def test_linux_needs_no_other_program(kimifix: Kimifix) -> None:
         "print('subprocess' in sys.modules)"
     )
     assert (result.out, result.err) == ("False\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell")
+def test_start_of_a_process(start: Start) -> None:
+    """It was started between two looks at the clock; that of none is not known."""
+    before = time.time()
+    process = start([sys.executable, "-c", "print('ready', flush=True); input()"])
+    found = processes.started(process.pid)
+    assert found is not None
+    assert before - 2 < found < time.time() + 2
+    assert processes.started(2**31 - 1) is None
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "seconds"),
+    [(" 00:07\n", 7), ("12:00", 720), ("01:00:01", 3601), ("2-03:00:00", 183_600)],
+)
+def test_elapsed_time_of_ps(elapsed: str, seconds: int) -> None:
+    """Minutes and seconds are always there, hours and days where they are needed."""
+    assert processes._seconds(elapsed) == seconds
+
+
+@linux
+def test_a_client_from_before_the_change_is_told(
+    kimi: Start, home: Path, kimifix: Kimifix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`doctor` sees a client that has not read the config since `apply`, and no younger one."""
+    monkeypatch.setattr("kimifix.consent.WATCH_SECONDS", 0.2)
+    sign_in(home)
+    write_config(home)
+    verbs.apply(home, credential="key")
+    state = next(kimifix.state.glob("*/backups")).parent
+    process = kimi()
+    finding = running_of(kimifix)
+    assert (finding["status"], finding["data"]["older"]) == ("info", [])
+    os.utime(state, (time.time() + 5, time.time() + 5))
+    finding = running_of(kimifix)
+    assert (finding["status"], finding["data"]["older"]) == ("warning", [process.pid])
+
+
+def running_of(kimifix: Kimifix) -> dict[str, Any]:
+    """Return what `doctor` says about running clients."""
+    findings: list[dict[str, Any]] = kimifix("doctor", "--json").json["findings"]
+    return next(found for found in findings if found["check"] == "running")

@@ -1,0 +1,54 @@
+"""Sessions of the client: each goes on with the alias it was left with, whatever the default.
+
+It is noted in `<home>/sessions/wd_*/session_*/agents/main/wire.jsonl`: as `modelAlias`, at
+every change and, from 0.25.0 on, with every request; in 0.20.0 as `model` of the usage.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kimifix.client.logs import newest_files
+from kimifix.reader import read_end
+from kimifix.words import quoted
+
+_PLACE = "sessions/wd_*/session_*/agents/main/wire.jsonl"
+_MOST_FILES = 20
+_TAIL_BYTES = 256 * 1024
+# Within a conversation the quotes would be escaped.
+_ALIAS = re.compile(rb'(?<!\\)"(?:modelAlias|usage\.record","model)":("(?:[^"\\\n]|\\.)*")')
+
+
+class Session(NamedTuple):
+    """A session by its id, and the alias that it goes on with."""
+
+    id: str
+    alias: str
+
+
+def newest(home: Path) -> Iterator[Session]:
+    """Yield the sessions that were used last, the last one first."""
+    for path in newest_files(home, (_PLACE,), _MOST_FILES):
+        with suppress(OSError, ValueError):
+            noted = _ALIAS.findall(read_end(path, _TAIL_BYTES))
+            if noted:
+                yield Session(path.parents[2].name, json.loads(noted[-1]))
+
+
+def resumed(
+    home: Path, old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """Return the commands that go on with the newest sessions, three at most, by ``new`` aliases.
+
+    Those that use one of the ``old`` aliases count; both are model entries by alias.
+    """
+    aliases = {model.get("model"): alias for alias, model in new.items()}
+    twins = {alias: aliases.get(model.get("model")) for alias, model in old.items()}
+    found = ((session.id, twins.get(session.alias)) for session in newest(home))
+    return tuple(islice((f"kimi -S {quoted(i)} -m {quoted(twin)}" for i, twin in found if twin), 3))
