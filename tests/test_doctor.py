@@ -33,6 +33,7 @@ ORDER = [
     "default-model",
     "managed-headers",
     "identity",
+    "look-alikes",
     "patch",
     "receipt",
     "recent-errors",

@@ -87,9 +87,13 @@ KEY_VARIABLE = Feature(
     "source of 2.0.1; run: 2.0.2 and 2.1.0 read it, 0.43.1 does not",
 )
 
-FEATURES = (
-    *(SHARED_LOGIN, ALIAS_PROTOCOL, KEY_REFRESH, PROTOCOL_MERGED, THINKING_ENABLED, KEY_VARIABLE),
+PROXIES = Feature(
+    "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY lead through a proxy, a SOCKS proxy too",
+    Version((0, 12, 0)),
+    "source of 0.12.0; run: 0.10.0 ignores them, 0.20.0 to 2.1.0 obey",
 )
+
+FEATURES = tuple(fact for fact in list(vars().values()) if isinstance(fact, Feature))
 
 
 def protocol_lasts(version: Version | None) -> bool:

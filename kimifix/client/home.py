@@ -104,5 +104,5 @@ def _absolute(path: Path) -> Path:
     try:
         return path.absolute()
     except FileNotFoundError:
-        message = f"the working directory is gone, from which this path counts: `{path}`"
+        message = f"the working directory is gone: `{path}`"
         raise KimifixError(message, "change to another folder") from None

@@ -176,9 +176,6 @@ def identify(path: Path, target: Path, env: Mapping[str, str], home: Home, user:
     )
 
 
-# --- where to look -----------------------------------------------------------------------
-
-
 def _candidates(
     env: Mapping[str, str], home: Home, user: Path
 ) -> Iterator[tuple[int | None, Path]]:
@@ -226,9 +223,6 @@ def _extensions(env: Mapping[str, str], user: Path) -> Iterator[Install]:
             version, folder = max(found)
             told = None if version == _NO_VERSION else str(version)
             yield Install(folder, folder, "unknown", told, "vscode")
-
-
-# --- what it is --------------------------------------------------------------------------
 
 
 def _package(target: Path, text: str) -> Program | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from kimifix.doctor import client, config, patch
+from kimifix.doctor import client, config, lookalikes, patch
 from kimifix.doctor.finding import Finding, Verdict
 from kimifix.errors import ConfigError, KimifixError
 from kimifix.machine import Machine, observe
@@ -29,6 +29,7 @@ CHECKS: tuple[Check, ...] = (
     config.check_default_model,
     config.check_managed_headers,
     config.check_identity,
+    lookalikes.check_look_alikes,
     patch.check_patch,
     patch.check_receipt,
     client.check_recent_errors,

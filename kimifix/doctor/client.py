@@ -145,19 +145,27 @@ _ENVIRONMENT = {
     "KIMI_MODEL_NAME": "replaces the default model, whatever the config says",
     "KIMI_SECONDARY_MODEL": "replaces the model of subagents",
 }
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
 def check_environment(machine: Machine) -> Finding:
-    """No environment variable changes what the client sends."""
+    """No environment variable changes what the client sends, or by which way."""
     effects = {name: effect for name, effect in _ENVIRONMENT.items() if machine.env.get(name)}
     for name in sorted(machine.env):
         if name.startswith("KIMI_MODEL_") and machine.env[name]:
             effects.setdefault(name, "changes the parameters of requests")
-    data = {"variables": sorted(effects)}
-    if not effects:
-        return Finding("ok", "nothing set that changes requests", data=data)
+    proxies = [n for n in sorted(machine.env) if n.upper() in _PROXIES and machine.env[n].strip()]
+    status: Status = "warning" if effects else "info" if proxies else "ok"
+    hint = "unset what you do not need, then look again" if effects else None
+    if machine.version and not features.PROXIES.works_in(machine.version):
+        effects |= dict.fromkeys(proxies, f"is a proxy that kimi-code {machine.version} ignores")
+    elif proxies and all(machine.env[n].strip().lower().startswith("socks") for n in proxies):
+        effects |= dict.fromkeys(proxies, "leads through a SOCKS proxy, which --probe cannot use")
+    else:
+        effects |= dict.fromkeys(proxies, "leads through a proxy, which may refuse by itself")
     listed = "; ".join(f"{name} {effect}" for name, effect in effects.items())
-    return Finding("warning", listed, "unset what you do not need, then look again", data)
+    message = listed or "nothing set that changes requests"
+    return Finding(status, message, hint, {"variables": sorted(effects)})
 
 
 def check_recent_errors(machine: Machine) -> Finding:

@@ -123,7 +123,8 @@ def check_identity(machine: Machine) -> Finding:
     kind = provider.get("type")
     data: dict[str, Any] = {"provider": name, "type": kind}
     if kind not in ("kimi", "anthropic"):
-        return Finding("info", f"{default} goes to another vendor's API ({kind})", data=data)
+        message = f"{default} sends no {PLATFORM_HEADER}, by the type of its provider ({kind})"
+        return Finding("info", message, data=data)
     by_protocol = alias.get("protocol") == "anthropic" and features.ALIAS_PROTOCOL.works_in(
         machine.version
     )

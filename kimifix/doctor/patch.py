@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 
 from kimifix.client import features
 from kimifix.config import routes
@@ -10,7 +12,9 @@ from kimifix.config.document import MANAGED, OWN
 from kimifix.config.routes import KeyVariable, Login
 from kimifix.doctor.finding import Finding
 from kimifix.machine import Machine
-from kimifix.words import UPDATE
+from kimifix.words import UPDATE, span
+
+_FRESH_SECONDS = 14 * 86_400
 
 
 def check_patch(machine: Machine) -> Finding:
@@ -36,12 +40,29 @@ def check_patch(machine: Machine) -> Finding:
     route = routes.route_of(machine.document)
     data = {"state": "complete", "route": route, "entries": [".".join(p) for p in entries]}
     faults = list(_faults(machine))
+    if not faults and (reason := _reason_to_ask(machine)):
+        hint = "ask again whether it is needed: kimifix doctor --probe"
+        return Finding("info", f"applied and complete, route {route}; {reason}", hint, data)
     if not faults:
         return Finding("ok", f"applied and complete, route {route}", data=data)
     data |= {"state": "incomplete", "faults": [fault for fault, _ in faults]}
     hints = dict.fromkeys(hint for _, hint in faults)
     message = "incomplete: " + "; ".join(fault for fault, _ in faults)
     return Finding("warning", message, "; ".join(hints), data)
+
+
+def _reason_to_ask(machine: Machine) -> str | None:
+    """Return what has changed since `apply` so that it may be needed no more, None for nothing."""
+    receipt, version = machine.reading.receipt, machine.version
+    if receipt is None:
+        return None
+    then = features.parse_version(receipt.client)
+    if then is not None and version is not None and then < version:
+        return f"kimi-code was {then} then, and is {version} now"
+    with suppress(TypeError, ValueError):  # a receipt of somebody else's making
+        age = machine.now - datetime.fromisoformat(receipt.time).timestamp()
+        return f"written {span(age)} ago" if age > _FRESH_SECONDS else None
+    return None
 
 
 def _faults(machine: Machine) -> list[tuple[str, str]]:

@@ -79,8 +79,11 @@ class Answer:
 
     def __str__(self) -> str:
         """Return status, type and message in one line."""
-        status = None if self.status is None else f"HTTP {self.status}"
-        parts = (status, self.error_type, self.message or self.problem)
+        parts = (
+            self.status and f"HTTP {self.status}",
+            self.error_type,
+            self.message or self.problem,
+        )
         return ", ".join(part for part in parts if part) or "no answer"
 
 

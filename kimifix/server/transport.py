@@ -317,7 +317,6 @@ def proxy_for(to: Target, env: Mapping[str, str]) -> Proxy | None:
 
 
 def _variable(env: Mapping[str, str], name: str) -> str:
-    """Return the value of a variable, whose name counts in lower case first."""
     return env.get(name, "").strip() or env.get(name.upper(), "").strip()
 
 

@@ -146,9 +146,3 @@ def test_every_fact_has_a_source_and_a_use(feature: Feature) -> None:
     modules = Path(kimifix.__file__).parent.rglob("*.py")
     uses = sum(path.read_text(encoding="utf-8").count(f"{name}.works_in") for path in modules)
     assert uses > 0
-
-
-def test_table_is_complete() -> None:
-    """No fact is left out of the table."""
-    rows = [value for value in vars(features).values() if isinstance(value, Feature)]
-    assert list(FEATURES) == rows

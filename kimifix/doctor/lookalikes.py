@@ -1,0 +1,88 @@
+"""What looks like a lockout and is not: a server with a type, a login or a key not made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from kimifix.client.home import DEFAULT_BASE_URL
+from kimifix.doctor.finding import Finding
+from kimifix.machine import Machine
+
+# The servers of a coding plan, each with the only host whose login it takes, and those of the
+# pay-as-you-go platform; what the client takes where no URL is given (source of 2.1.0).
+_LOGIN_HOSTS = {"api.kimi.com": "auth.kimi.com", "api.kimi.ai": "auth.kimi.ai"}
+_OPEN_PLATFORM = ("api.moonshot.cn", "api.moonshot.ai")
+_DEFAULT_URL = "https://api.moonshot.ai/v1"
+_DEFAULT_LOGIN = "https://auth.kimi.com"
+_OUTAGE, _RECENT = timedelta(minutes=10), timedelta(days=1)
+
+
+def check_look_alikes(machine: Machine) -> Finding:
+    """Nothing is the matter that only looks like a lockout."""
+    found = list(_in_logs(machine))
+    for name, provider in machine.document.providers.items():
+        found += _in_provider(machine, name, provider)
+    if not found:
+        return Finding("ok", "none: servers, types, logins and keys fit together")
+    message = "; ".join(fact for fact, _ in found)
+    hint = "; ".join(dict.fromkeys(remedy for _, remedy in found))
+    return Finding("warning", message, hint, {"found": [fact for fact, _ in found]})
+
+
+def _in_logs(machine: Machine) -> Iterator[tuple[str, str]]:
+    """Yield what the newest errors say, each with its remedy."""
+    errors, thinking = machine.log_errors, machine.document.data.get("thinking")
+    hard = isinstance(thinking, Mapping) and thinking.get("effort") == "max"
+    now = datetime.fromtimestamp(machine.now, UTC)
+    # A steady 429, as some users report.
+    if hard and errors and errors[0].status == 429 and now - errors[0].time < _RECENT:
+        remedy = "lower it, or choose another model, before anything else"
+        yield 'a 429, and `effort = "max"` in [thinking]', remedy
+    failed = [t for error in errors if (error.status or 0) >= 499 for t in error.incidents]
+    if len([t for t in failed if now - t < _OUTAGE]) > 1:
+        yield "the server failed more than once within minutes: an outage", "wait some minutes"
+
+
+def _in_provider(
+    machine: Machine, name: str, provider: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yield what does not fit together in ``provider``, each with its remedy."""
+    kind, oauth = provider.get("type"), provider.get("oauth")
+    url = provider.get("base_url") or (_DEFAULT_URL if kind == "kimi" and not oauth else "")
+    host, key = _host_of(url), _key_of(machine, provider)
+    if host in _LOGIN_HOSTS and kind not in ("kimi", "anthropic"):
+        # Run with `openai` and `openai_responses`: 0.20.0, 0.25.0, 0.33.0, 0.38.0, 2.1.0.
+        fact = f"`{name}` is of type `{kind}`, with which kimi-code sends no X-Msh header"
+        yield fact, f'set `type = "kimi"` in the provider `{name}`'
+    if host in _LOGIN_HOSTS and isinstance(oauth, Mapping):
+        login = _host_of(oauth.get("oauth_host") or _DEFAULT_LOGIN)
+        if login != _LOGIN_HOSTS[host] and login in _LOGIN_HOSTS.values():
+            # Reported by users; a login of 2.1.0 writes both hosts of one region (its source).
+            yield f"`{name}` has a login of {login}, and asks {host}", "sign in with `kimi login`"
+    # How keys begin: the vendor's error reference, text of May 2026.
+    if host in _LOGIN_HOSTS and key and not key.startswith("sk-kimi-"):
+        fact = f"`{name}` has a key of the pay-as-you-go Open Platform, and asks {host}"
+        yield fact, "use the login, or a key of the Kimi Code console"
+    if host in _OPEN_PLATFORM and key and key.startswith("sk-kimi-"):
+        fact = f"`{name}` has a key of the Kimi Code console, and asks the Open Platform, {host}"
+        yield fact, f"set the `base_url` of `{name}` to {DEFAULT_BASE_URL}"
+
+
+def _key_of(machine: Machine, provider: Mapping[str, Any]) -> str | None:
+    """Return the key that ``provider`` names, in any of the ways, None without one."""
+    env = provider.get("env")
+    named = [provider.get("api_key"), machine.env.get(str(provider.get("api_key_env")))]
+    named += env.values() if isinstance(env, Mapping) else ()
+    keys = (value for value in named if isinstance(value, str) and value.startswith("sk-"))
+    return next(keys, None)
+
+
+def _host_of(url: object) -> str:
+    """Return the host of ``url``, empty where it has none."""
+    try:
+        return urlsplit(str(url)).hostname or ""
+    except ValueError:
+        return ""
