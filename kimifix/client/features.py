@@ -86,7 +86,6 @@ KEY_VARIABLE = Feature(
     Version((2, 0, 1)),
     "source of 2.0.1; run: 2.0.2 and 2.1.0 read it, 0.43.1 does not",
 )
-
 PROXIES = Feature(
     "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY lead through a proxy, a SOCKS proxy too",
     Version((0, 12, 0)),

@@ -140,10 +140,9 @@ class Program(NamedTuple):
 
 def find(env: Mapping[str, str], home: Home) -> list[Install]:
     """Return every copy of `kimi` that can be found, those on PATH first, in its order."""
-    try:
+    user = home.path
+    with suppress(KimifixError):  # with --home it is not needed
         user = user_home(env)
-    except KimifixError:  # with --home it is not needed
-        user = home.path
     found: dict[Path, Install] = {}
     for position, candidate in _candidates(env, home, user):
         with suppress(OSError, RuntimeError):  # unreadable, or a loop of symlinks

@@ -150,10 +150,9 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 def check_environment(machine: Machine) -> Finding:
     """No environment variable changes what the client sends, or by which way."""
-    effects = {name: effect for name, effect in _ENVIRONMENT.items() if machine.env.get(name)}
-    for name in sorted(machine.env):
-        if name.startswith("KIMI_MODEL_") and machine.env[name]:
-            effects.setdefault(name, "changes the parameters of requests")
+    others = [name for name in sorted(machine.env) if name.startswith("KIMI_MODEL_")]
+    known = {**dict.fromkeys(others, "changes the parameters of requests"), **_ENVIRONMENT}
+    effects = {name: effect for name, effect in known.items() if machine.env.get(name)}
     proxies = [n for n in sorted(machine.env) if n.upper() in _PROXIES and machine.env[n].strip()]
     status: Status = "warning" if effects else "info" if proxies else "ok"
     hint = "unset what you do not need, then look again" if effects else None
@@ -170,11 +169,10 @@ def check_environment(machine: Machine) -> Finding:
 
 def check_recent_errors(machine: Machine) -> Finding:
     """The errors that the client has logged in the last days, by what they mean."""
-    if not machine.log_errors:
+    if not (errors := machine.log_errors):
         return Finding("ok", "none in the client's logs of the last days", None, {"errors": []})
     from kimifix.server import answers  # only a few homes have errors to tell of
 
-    errors = machine.log_errors
     meanings = [(error, answers.classify(error.status, None, error.message)) for error in errors]
     entries = [
         {

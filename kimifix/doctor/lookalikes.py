@@ -17,6 +17,7 @@ _LOGIN_HOSTS = {"api.kimi.com": "auth.kimi.com", "api.kimi.ai": "auth.kimi.ai"}
 _OPEN_PLATFORM = ("api.moonshot.cn", "api.moonshot.ai")
 _DEFAULT_URL = "https://api.moonshot.ai/v1"
 _DEFAULT_LOGIN = "https://auth.kimi.com"
+_Found = tuple[str, str]  # what is the case, and what to do
 _OUTAGE, _RECENT = timedelta(minutes=10), timedelta(days=1)
 
 
@@ -27,12 +28,12 @@ def check_look_alikes(machine: Machine) -> Finding:
         found += _in_provider(machine, name, provider)
     if not found:
         return Finding("ok", "none: servers, types, logins and keys fit together")
-    message = "; ".join(fact for fact, _ in found)
-    hint = "; ".join(dict.fromkeys(remedy for _, remedy in found))
-    return Finding("warning", message, hint, {"found": [fact for fact, _ in found]})
+    facts, remedies = zip(*found, strict=True)
+    hint = "; ".join(dict.fromkeys(remedies))
+    return Finding("warning", "; ".join(facts), hint, {"found": facts})
 
 
-def _in_logs(machine: Machine) -> Iterator[tuple[str, str]]:
+def _in_logs(machine: Machine) -> Iterator[_Found]:
     """Yield what the newest errors say, each with its remedy."""
     errors, thinking = machine.log_errors, machine.document.data.get("thinking")
     hard = isinstance(thinking, Mapping) and thinking.get("effort") == "max"
@@ -46,9 +47,7 @@ def _in_logs(machine: Machine) -> Iterator[tuple[str, str]]:
         yield "the server failed more than once within minutes: an outage", "wait some minutes"
 
 
-def _in_provider(
-    machine: Machine, name: str, provider: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
+def _in_provider(machine: Machine, name: str, provider: Mapping[str, Any]) -> Iterator[_Found]:
     """Yield what does not fit together in ``provider``, each with its remedy."""
     kind, oauth = provider.get("type"), provider.get("oauth")
     url = provider.get("base_url") or (_DEFAULT_URL if kind == "kimi" and not oauth else "")

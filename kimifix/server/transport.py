@@ -299,11 +299,14 @@ def proxy_for(to: Target, env: Mapping[str, str]) -> Proxy | None:
 
     Raises ``TransportError`` for a proxy that kimifix cannot use.
     """
-    if _is_excepted(to, _variable(env, "no_proxy").lower()):
+    # A name in lower case wins over that in upper case, which is sorted before it.
+    spelled = (name for name in sorted(env) if name.islower() or name.isupper())
+    named = {name.lower(): env[name].strip() for name in spelled if env[name].strip()}
+    if _is_excepted(to, named.get("no_proxy", "").lower()):
         return None
     # The variable of http serves https as well.
     names = (f"{to.scheme}_proxy", "all_proxy", "http_proxy")
-    given = {name: value for name in names if (value := _variable(env, name))}
+    given = {name: named[name] for name in names if name in named}
     for name, value in given.items():
         if not re.match(r"socks\w*:", value, re.IGNORECASE):
             return _parsed_proxy(name, value)
@@ -314,10 +317,6 @@ def proxy_for(to: Target, env: Mapping[str, str]) -> Proxy | None:
         f"{next(iter(given)).upper()} names a SOCKS proxy, through which kimifix cannot ask: "
         "set HTTPS_PROXY to an HTTP proxy for this run",
     )
-
-
-def _variable(env: Mapping[str, str], name: str) -> str:
-    return env.get(name, "").strip() or env.get(name.upper(), "").strip()
 
 
 def _parsed_proxy(name: str, value: str) -> Proxy:

@@ -697,7 +697,7 @@ opened, started = [], []
 STARTING = ("subprocess", "os.exec", "os.fork", "os.posix_spawn", "os.system", "socket")
 
 def note(event, arguments):
-    if event == "open" and arguments[1]:  # our opener calls os.open besides, which has no mode
+    if event == "open":
         opened.append(str(arguments[0]))
     elif event.startswith(STARTING):
         started.append(event)
