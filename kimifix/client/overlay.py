@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kimifix.client.leash import Leash
 from kimifix.reader import read_end
+from kimifix.secret import SEQUENCE, redact
 
 _OUTPUT_BYTES = 8192
 _LONGEST_WORDS = 300
@@ -83,7 +84,8 @@ class Overlay:
 
     def last_words(self) -> str:
         """Return the line that says most: the last error on stderr, else the last line."""
-        text = read_end(self.output, _OUTPUT_BYTES).decode("utf-8", errors="replace")
+        text = redact(read_end(self.output, _OUTPUT_BYTES).decode("utf-8", errors="replace"))
+        text = SEQUENCE.sub("", text)
         printable = "".join(char if char.isprintable() or char == "\n" else " " for char in text)
         lines = [line.strip() for line in printable.split("\n")]
         lines = [line for line in lines if line and not _SAYS_NOTHING.match(line)]

@@ -2,14 +2,14 @@
 
 ``decoy`` is for one whose requests are recorded: it sends the same identity to another
 place. Every address in it leads to the recorder, and no secret is in it. ``essence`` is
-for one that asks the real servers. What cannot change the identity is not copied at all,
-so that a setting unknown to us can neither run nor leak.
+for one that asks the real servers. Only what we know to have a part in what goes out is
+copied, so that a setting unknown to us can neither run nor leak.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,30 +20,33 @@ from kimifix.secret import is_secret_path, redact
 
 DUMMY = "kimifix-dummy"
 
-# Top-level settings that can have a part in what goes out, read in kimi-code 0.10.0 to
-# 2.1.0: `identity` renames the product in the User-Agent (2.1.0), `experimental` switches
-# code paths; the others decide which model is asked and how.
-_COPIED = ("default_provider", "default_thinking", "thinking", "identity", "experimental")
+# The settings that are copied, and the keys by the table in which they stand: read in
+# kimi-code 0.10.0 to 2.1.0. Which model is asked, and how; `identity` renames the product
+# in the User-Agent (2.1.0); `experimental` switches code paths, and has switches alone.
+_SETTINGS = ("default_provider", "default_thinking", "thinking", "identity", "experimental")
+_HOW = (
+    "max_context_size max_input_size max_output_size capabilities reasoning_key "
+    "adaptive_thinking support_efforts default_effort off_effort"
+)
+_KEYS = {
+    "provider": "type base_url api_key api_key_env oauth env custom_headers default_model",
+    "model": "provider provider_id model name aliases base_url api_key oauth protocol beta_api "
+    f"overrides {_HOW}",
+    "overrides": _HOW,
+    "oauth": "storage key oauth_host",
+    "thinking": "enabled mode effort keep",
+    "identity": "name slug",
+}
+_FREE_TABLES = ("env", "custom_headers")
 
 # The types that talk to the Kimi API; providers of other vendors go, with their models.
 _TYPES = ("kimi", "anthropic")
-_PROVIDER_KEYS = (
-    "type",
-    "base_url",
-    "api_key",
-    "api_key_env",
-    "oauth",
-    "env",
-    "custom_headers",
-    "default_model",
-)
 
 # Where each kind of provider goes when it has no `base_url`, as a path.
 _DEFAULT_PATHS = {"kimi": "/v1", "anthropic": ""}
 _MANAGED_PATH = "/coding/v1"
 
 _ADDRESS_NAME = re.compile(r"(?:url|uri|host|endpoint|proxy)$", re.IGNORECASE)
-_STARTS_PROCESS = re.compile(r"hook|mcp|command|exec|script|helper|plugin", re.IGNORECASE)
 _PLAIN_SEGMENT = re.compile(r"[a-z]{1,16}|v\d{1,2}")
 
 
@@ -54,22 +57,23 @@ def decoy(document: Document, base_url: str) -> str:
     it is made of plain words, so that the routes can be told apart. An alias that nothing
     in the copy serves, and a `default_model` that names one, are left out.
     """
-    data = document.data
     base_url = base_url.rstrip("/")
     served = {
         name: _provider(name, entry, base_url)
         for name, entry in document.providers.items()
-        if entry.get("type") in _TYPES
+        if entry.get("type") in _TYPES and redact(name) == name
     }
     aliases = {
-        alias: _entry(entry, ("models", "*"), base_url)
+        alias: _entry(entry, "model", base_url)
         for name in served
         for alias, entry in document.served_by(name).items()
+        if redact(alias) == alias
     }
-    settings = {name: _clean(data[name], (name,), base_url) for name in _COPIED if name in data}
-    default = data.get("default_model")
-    if isinstance(default, str) and default in aliases:
-        settings["default_model"] = default
+    settings = {
+        name: _clean(value, (name,), base_url) for name, value in _settings(document).items()
+    }
+    if settings.get("default_model") not in (None, *aliases):
+        del settings["default_model"]
     return _source(settings, served, aliases)
 
 
@@ -78,15 +82,33 @@ def essence(document: Document, more: Mapping[str, Any]) -> str:
 
     It asks the same models of the same servers with the same secrets, and does nothing else.
     """
+    providers = {name: _known(entry, "provider") for name, entry in document.providers.items()}
+    models = {alias: _known(entry, "model") for alias, entry in document.models.items()}
+    return _source({**_settings(document), **more}, providers, models)
+
+
+def _settings(document: Document) -> dict[str, Any]:
     data = document.data
-    settings = {name: data[name] for name in (*_COPIED, "default_model") if name in data}
-    return _source({**settings, **more}, document.providers, document.models)
+    return {
+        name: _known(data[name], name) for name in ("default_model", *_SETTINGS) if name in data
+    }
+
+
+def _known(value: Any, name: str) -> Any:
+    """Return ``value``, which ``name`` names, without what may be anything."""
+    if isinstance(value, Mapping):
+        keys: Iterable[str] = value if name in _FREE_TABLES else _KEYS.get(name, "").split()
+        if name == "experimental":
+            keys = [key for key, item in value.items() if isinstance(item, bool)]
+        return {key: _known(value[key], key) for key in keys if key in value}
+    if isinstance(value, list):
+        return [item for item in value if not isinstance(item, Mapping | list)]
+    return value
 
 
 def _source(
     settings: Mapping[str, Any], providers: Mapping[str, Any], models: Mapping[str, Any]
 ) -> str:
-    """Return a config as TOML text, without what starts a process."""
     # An empty text has no line that could be in the way: everything lands where it belongs.
     edit = Edit("")
     # Source: all versions read `telemetry`; print mode of 0.38.0 obeys nothing else.
@@ -95,31 +117,23 @@ def _source(
     values |= {("providers", name): entry for name, entry in providers.items()}
     values |= {("models", alias): entry for alias, entry in models.items()}
     for path, value in values.items():
-        harmless = _harmless(value)
-        if isinstance(harmless, Mapping):
-            edit.add_table(path, harmless)
+        if isinstance(value, Mapping):
+            edit.add_table(path, value)
         else:
-            edit.set(path, source_of(harmless))
+            edit.set(path, source_of(value))
     return edit.result()
 
 
-def _harmless(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _harmless(v) for k, v in value.items() if not _STARTS_PROCESS.search(k)}
-    return [_harmless(item) for item in value] if isinstance(value, list) else value
-
-
 def _provider(name: str, entry: Mapping[str, Any], base_url: str) -> dict[str, Any]:
-    kept = {key: entry[key] for key in _PROVIDER_KEYS if key in entry}
-    copy = _entry(kept, ("providers", "*"), base_url)
+    copy = _entry(entry, "provider", base_url)
     if not isinstance(entry.get("base_url"), str) or not entry["base_url"]:
         path = _MANAGED_PATH if name == MANAGED else _DEFAULT_PATHS[entry["type"]]
         copy["base_url"] = base_url + path
     return copy
 
 
-def _entry(entry: Mapping[str, Any], path: KeyPath, base_url: str) -> dict[str, Any]:
-    copy: dict[str, Any] = _clean(entry, path, base_url)
+def _entry(entry: Mapping[str, Any], kind: str, base_url: str) -> dict[str, Any]:
+    copy: dict[str, Any] = _clean(_known(entry, kind), (kind,), base_url)
     if isinstance(copy.get("oauth"), dict):
         copy["oauth"]["oauth_host"] = base_url
     return copy

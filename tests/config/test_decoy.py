@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimifix.config.decoy import DUMMY, decoy
+from kimifix.config.decoy import DUMMY, decoy, essence
 from kimifix.config.document import Document, parse
 from kimifix.config.patch import patch
 from kimifix.config.routes import ApiKey, Plan, change
@@ -45,7 +45,9 @@ def test_a_patched_config_keeps_what_decides_the_identity(tmp_path: Any) -> None
             "custom_headers": {"X-Msh-Platform": "kimi_cli"},
         },
     }
-    assert data["models"] == patched.data["models"]
+    shown = {alias: {**entry} for alias, entry in patched.models.items()}
+    assert all(entry.pop("display_name") for entry in shown.values())
+    assert data["models"] == shown
     assert data["thinking"] == patched.data["thinking"]
 
 
@@ -72,13 +74,22 @@ def test_telemetry_is_off() -> None:
             'token_command = "steal"\n',
             id="in-an-alias",
         ),
+        pytest.param('[thinking]\nnote = "steal"\n[identity]\nx.y = "steal"\n', id="unknown-key"),
+        pytest.param(
+            '[providers.p]\ntype = "kimi"\nextra.a = "steal"\noauth.b = "steal"\n'
+            'env.c.d = "steal"\n'
+            '[models.a]\nprovider = "p"\nmodel.e = "steal"\ncapabilities = [{ f = "steal" }]\n'
+            '[models.a.overrides]\ng = "steal"\n',
+            id="unknown-tables",
+        ),
     ],
 )
 def test_what_starts_processes_or_is_not_needed_is_left_out(text: str) -> None:
     """Hooks, MCP servers, helpers, services and what we do not know are not copied."""
-    text = decoy(Document(tomllib.loads(text)), RECORDER)
-    assert "steal" not in text
-    assert "example" not in text
+    document = Document(tomllib.loads(text))
+    for made in (decoy(document, RECORDER), essence(document, {})):
+        assert "steal" not in made
+        assert ".example" not in made
 
 
 @pytest.mark.parametrize(
@@ -221,9 +232,20 @@ def test_a_known_secret_is_replaced_wherever_it_stands() -> None:
     register("a-known-secret-value")
     data = copy(
         '[providers.p]\ntype = "kimi"\n[models.a]\nprovider = "p"\nmodel = "m"\n'
-        'display_name = "a-known-secret-value"\n'
+        'default_effort = "a-known-secret-value"\n'
     )
-    assert data["models"]["a"]["display_name"] == DUMMY
+    assert data["models"]["a"]["default_effort"] == DUMMY
+
+
+def test_a_name_that_is_a_secret_is_left_out_with_its_entry() -> None:
+    """Somebody may have taken the key for the name of the provider."""
+    key = "sk-planted-0123456789"
+    data = copy(
+        f'default_model = "a"\n[providers.p]\ntype = "kimi"\n[providers.{key}]\ntype = "kimi"\n'
+        f'[models.a]\nprovider = "{key}"\n[models.{key}]\nprovider = "p"\n'
+    )
+    assert "planted" not in repr(data)
+    assert list(data["providers"]) == ["p"]
 
 
 def test_a_name_that_sounds_secret_hides_nothing() -> None:
