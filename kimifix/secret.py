@@ -37,18 +37,20 @@ _FREE_TABLE = re.compile(r"env|.*(?:headers?|query|params|body)", re.IGNORECASE 
 _PLAIN_VALUE = re.compile(r"[a-z]*|[^:]*://.*", re.DOTALL)
 _ADDRESS_NAME = re.compile(r"(?:proxy|url|uri|host|endpoint)$", re.IGNORECASE)
 
-# Nothing in these patterns is looked at twice: a text may be long and odd.
-_LOOKS_SECRET = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"\b(sk-[A-Za-z0-9_-]{8,})",  # API keys of the Kimi platforms and most others
-        r"\b(eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){0,2})",  # JSON web tokens
-        r"(?i:bearer) ([^\s\"',}]{6,})",
-        r"(?i:basic) (?=\S[a-z+/_-]*[A-Z0-9=])([A-Za-z0-9+/_-]{5,}=*)",  # not a usual word
-        r"://([^/\s\"'?#]+)@",  # the user, and what follows a question mark, in a URL
-        r"://[^\s\"'`?#]*(?:(?:\?|#(?=[^\s\"'`=]*=))([^\s\"'`]+))?",
-    )
+# What looks like a secret: a word that must be there, and a pattern in which nothing is
+# looked at twice, for a text may be long and odd.
+_LOOKS_SECRET = (
+    # API keys of the Kimi platforms and most others, JSON web tokens
+    ("sk-", re.compile(r"\b(sk-[A-Za-z0-9_-]{8,})")),
+    ("eyj", re.compile(r"\b(eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){0,2})")),
+    ("bearer ", re.compile(r"(?i:bearer) ([^\s\"',}]{6,})")),
+    # as in `Basic dTpw`, and not in "basic settings"
+    ("basic ", re.compile(r"(?i:basic) (?=\S[a-z+/_-]*[A-Z0-9=])([A-Za-z0-9+/_-]{5,}=*)")),
+    # the user in a URL, and what follows the path
+    ("://", re.compile(r"://([^/\s\"'?#]+)@")),
+    ("://", re.compile(r"://[^\s\"'`?#]*(?:(?:\?|#(?=[^\s\"'`=]*=))([^\s\"'`]+))?")),
 )
+_SPACES = dict.fromkeys(map(ord, "\t\r\n"), " ")
 _INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
 # What a terminal takes as one command, whole.
 SEQUENCE = re.compile(
@@ -93,15 +95,17 @@ def register(value: str) -> None:
                 of_length.setdefault(len(piece), set()).add(piece)
 
 
-def redact(text: str) -> str:
+def redact(text: str, *, whole_lines: bool = False) -> str:
     """Return ``text`` with every registered secret, and all that looks like one, as ``***``.
 
-    Those as well that something invisible cuts in two, as an escape sequence does.
+    Those as well that something invisible cuts in two, as an escape sequence does, or the
+    end of a line unless these are ``whole_lines``.
     """
-    if text.isprintable():
-        found = _secrets(text)
+    seen = text.translate(_SPACES) if whole_lines else text
+    if seen.isprintable():
+        found = _secrets(seen)
     else:
-        hidden = SEQUENCE.sub(lambda match: "\0" * len(match[0]), text)
+        hidden = SEQUENCE.sub(lambda match: "\0" * len(match[0]), seen)
         hidden = "".join("\0" if is_invisible(c) else c for c in hidden)
         places = [place for place, c in enumerate(hidden) if c != "\0"]
         joined = _secrets(hidden.replace("\0", ""))
@@ -123,15 +127,18 @@ def is_invisible(character: str) -> bool:
 
 def _secrets(text: str) -> list[tuple[int, int]]:
     found = _look_alikes(text)
-    for start in range(len(text) - _SHORTEST + 1 if _registered else 0):
-        for length, pieces in _registered.get(text[start : start + _SHORTEST], {}).items():
+    starts = range(len(text) - _SHORTEST + 1 if _registered else 0)
+    for start in [start for start in starts if text[start : start + _SHORTEST] in _registered]:
+        for length, pieces in _registered[text[start : start + _SHORTEST]].items():
             if text[start : start + length] in pieces:
                 found.append((start, start + length))
     return found
 
 
 def _look_alikes(text: str) -> list[tuple[int, int]]:
-    matches = (match for look in _LOOKS_SECRET for match in look.finditer(text))
+    lower = text.lower()
+    patterns = (pattern for word, pattern in _LOOKS_SECRET if word in lower)
+    matches = (match for pattern in patterns for match in pattern.finditer(text))
     return [match.span(1) for match in matches if match[1]]
 
 

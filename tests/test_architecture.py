@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -208,6 +209,18 @@ def tuples_are_nothing_but_tuples(modules: Modules) -> Iterator[str]:
             yield f"{name}:{node.lineno} uses {node.attr}"
 
 
+def patterns_match_alike_everywhere(modules: Modules) -> Iterator[str]:
+    """No possessive or atomic group, which CPython before 3.11.5 matches wrongly."""
+    for name, node in _nodes(modules):
+        is_named = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        is_used = isinstance(node, ast.Call) and _name_of(node.func).startswith("re.")
+        constants = (n.value for n in ast.walk(node) if isinstance(n, ast.Constant))
+        for text in constants if is_named or is_used else ():
+            bare = re.sub(r"\\.|\[\^?\]?[^\]]*\]", "x", str(text))
+            if re.search(r"[*+?}]\+|\(\?>", bare):
+                yield f"{name} has the pattern {text!r}"
+
+
 def modules_can_be_read_at_a_sitting(modules: Modules) -> Iterator[str]:
     """No module is longer than a reader can hold in mind."""
     for name, source in modules.items():
@@ -263,6 +276,7 @@ RULES: dict[Rule, Modules] = {
     environment_has_one_reader: {"kimifix.apply": "import os\nos.environ['HOME']"},
     output_has_one_printer: {"kimifix.apply": "print('applied')"},
     tuples_are_nothing_but_tuples: {"kimifix.output": "outcome._asdict()"},
+    patterns_match_alike_everywhere: {"kimifix.words": 're.compile(r"[*+]+(?:a|b)*+")'},
     modules_can_be_read_at_a_sitting: {"kimifix.doctor.client": "\n" * (LONGEST_MODULE_LINES + 1)},
 }
 

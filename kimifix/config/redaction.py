@@ -74,8 +74,7 @@ def masked(text: str) -> str:
         if start >= position:
             pieces += [text[position:start], shown]
             position = end
-    shown = "".join(pieces) + text[position:]
-    return _LINE.sub(lambda line: redact(line[0]), shown)
+    return redact("".join(pieces) + text[position:], whole_lines=True)
 
 
 def _hidden(text: str) -> Iterator[tuple[int, int, str]]:

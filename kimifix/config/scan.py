@@ -23,10 +23,11 @@ from kimifix.config.change import KeyPath
 Bounds = tuple[int, int]
 
 # A whole line of the kind of which a config is full: a bare key, and a string without
-# escapes or another value without brackets.
+# escapes, strings like that in brackets, or another value without any.
+_EASY_STRING = r"\"[^\"\\\n]*\"(?!\")"
 _EASY_LINE = re.compile(
-    r"([A-Za-z0-9_-]+)[ \t]*=[ \t]*"
-    r"(\"[^\"\\\n]*\"(?!\")|[A-Za-z0-9+-][^\s#]*)[ \t]*(?:#[^\n]*)?(?:\r?\n|\Z)"
+    rf"([A-Za-z0-9_-]+)[ \t]*=[ \t]*({_EASY_STRING}|[A-Za-z0-9+-][^\s#]*"
+    rf"|\[[ \t]*(?:{_EASY_STRING}[ \t]*(?:,[ \t]*)?)*\])[ \t]*(?:#[^\n]*)?(?:\r?\n|\Z)"
 )
 _COMMENT = re.compile(r"[^\r\n]*")
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -73,14 +74,14 @@ def statements(text: str) -> Iterator[Statement]:
     position = _past_space(text, 0)
     while position < len(text):
         start = text.rfind("\n", 0, position) + 1
-        if easy := _EASY_LINE.match(text, position):
-            end = easy.end()
-            yield Statement((*header, easy[1]), start, end, (easy.span(1),), easy.span(2))
-        elif text[position] == "[":
+        if text[position] == "[":
             array = text.startswith("[[", position)
             header, keys, _ = _key(text, position + (2 if array else 1), ())
             end = _line_end(text, keys[-1][1])
             yield Statement(header, start, end, keys, None, array)
+        elif easy := _EASY_LINE.match(text, position):
+            end = easy.end()
+            yield Statement((*header, easy[1]), start, end, (easy.span(1),), easy.span(2))
         else:
             path, keys, first = _key(text, position, header)
             value = (first, _value_end(text, first))

@@ -220,6 +220,8 @@ ODD_TEXTS = [
     pytest.param(lambda n: 'a = """' + '\\"""' * n + '"""', id="escaped-closing-quotes"),
     pytest.param(lambda n: "#" + " #" * n + "\na = 1", id="hashes"),
     pytest.param(lambda n: "a = [" + "[], " * n + "]", id="elements"),
+    pytest.param(lambda n: "a = [" + '"b" , ' * n + "'c']", id="easy-elements"),
+    pytest.param(lambda n: "a = [" + '"b" ' + " " * n + "\n]", id="easy-space"),
     pytest.param(
         lambda n: "a = {" + ", ".join(f"k{i:05} = ''" for i in range(n)) + "}", id="members"
     ),
