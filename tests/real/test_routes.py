@@ -5,8 +5,19 @@ from __future__ import annotations
 import stat
 
 import pytest
-from support.kimi_server import KEY, Request
-from support.machine import VERSIONS, Machine, Turn, cells, since
+from support.kimi_server import KEY, MODELS, Request, model
+from support.machine import (
+    MANAGED_MODEL,
+    OWN_MODEL,
+    VERSIONS,
+    Machine,
+    Turn,
+    cells,
+    since,
+    wait_until,
+)
+
+from kimifix.client.features import parse_version, protocol_lasts
 
 CHAT, MESSAGES = "/coding/v1/chat/completions", "/coding/v1/messages"
 
@@ -76,7 +87,9 @@ def test_header_route(machine: Machine, credential: str) -> None:
 
     assert machine.kimifix("revert", "--yes").code == 0
     assert machine.config.read_bytes() == before
-    assert stat.S_IMODE(machine.config.stat().st_mode) == mode
+    # The other vendor's key in it stays as private as ours was.
+    expected = 0o600 if credential == "key" else mode
+    assert stat.S_IMODE(machine.config.stat().st_mode) == expected
     assert_locked_out(machine.ask())
 
 
@@ -96,8 +109,39 @@ def test_anthropic_route(machine: Machine, credential: str) -> None:
     assert machine.config.read_bytes() == before
     locked_out = machine.ask()
     assert_locked_out(locked_out)
-    honest = [] if credential == "key" else identity(locked_out.chats[0])
-    assert identity(request) == honest
+    by_protocol = credential == "login" or protocol_lasts(parse_version(machine.client.version))
+    assert identity(request) == (identity(locked_out.chats[0]) if by_protocol else [])
+    if by_protocol:  # the login's request, thinking included
+        assert request.body["thinking"] == {"type": "enabled"}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_model_refresh_leaves_the_anthropic_route(machine: Machine) -> None:
+    """With a key, our models go the same way after the client has read the server's list anew."""
+    apply(machine, "anthropic", "key")
+    machine.server.behaviour.models = (*MODELS, model("kimi-next", "Kimi Next"))
+    with machine.full_screen():
+        wait_until(lambda: "kimi-code/kimi-next" in machine.data["models"], "the new model")
+    assert machine.data["default_model"] == OWN_MODEL
+    turn = machine.ask()
+    assert turn.answered, turn
+    assert [request.path for request in turn.chats] == [MESSAGES]
+    apply(machine, "anthropic", "key")
+    assert machine.ask("-m", "kimifix/kimi-next").answered
+
+
+@NEWEST
+def test_a_model_of_the_other_surface(machine: Machine) -> None:
+    """A model that the server serves at `/v1/messages` alone goes there on either route."""
+    text = machine.config.read_text()
+    alias = f'[models."{MANAGED_MODEL}"]\n'
+    machine.config.write_text(text.replace(alias, f'{alias}protocol = "anthropic"\n'))
+    for route, platform in (("header", "kimi_cli"), ("anthropic", "kimi_code_cli")):
+        apply(machine, route, "login")
+        turn = machine.ask()
+        assert turn.answered, turn
+        assert [request.path for request in turn.chats] == [MESSAGES]
+        assert turn.chats[0].values("x-msh-platform") == [platform]
 
 
 @NEWEST
