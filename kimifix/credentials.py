@@ -54,58 +54,44 @@ def choose(wanted: Wanted | None, available: Available) -> Choice:
 
     Raises ``KimifixError`` that names the ways out where there is none.
     """
-    if available.key_variable is not None:
-        return _key_variable(available.key_variable, available.version)
-    if wanted == "key" or (wanted != "login" and available.key):
-        return _key(available, None)
-    match available.own:
-        case KeyVariable(name) if wanted is None:
-            return _key_variable(name, available.version)
-        case ApiKey() as own if wanted is None:
+    own, version, variable = available.own, available.version, available.key_variable
+    if own is not None and wanted is None and available.key is None and variable is None:
+        if isinstance(own, ApiKey):
             return Choice(own)
-        case Login() if wanted is None:
-            wanted = "login"
-    obstacle = _obstacle(available)
-    if wanted == "login":
-        return _login(available, obstacle)
-    return _key(available, obstacle) if obstacle else Choice(Login())
-
-
-def _obstacle(available: Available) -> str | None:
-    """Return why the login cannot be shared with certainty, None where it can."""
-    version = available.version
+        variable = own.variable if isinstance(own, KeyVariable) else None
+        wanted = "login"
+    if variable is not None:
+        return _key_variable(variable, version)
+    if wanted == "key" or (wanted != "login" and available.key):
+        return _key(available, None, "")
+    since, obstacle, way_out = features.SHARED_LOGIN.since, None, UPDATE
     if version is None:
-        return "the version of kimi-code is unknown, and old ones cannot share their login"
-    if not features.SHARED_LOGIN.works_in(version):
-        since = features.SHARED_LOGIN.since
-        return f"kimi-code {version} cannot share its login, only {since} and later can"
-    return available.no_login
-
-
-def _login(available: Available, obstacle: str | None) -> Choice:
-    if available.no_login:
-        raise KimifixError(available.no_login, f"run `kimi login`, or {_USE_KEY}")
+        obstacle = "the version of kimi-code is unknown, and old ones cannot share their login"
+    elif version < since:
+        obstacle = f"kimi-code {version} cannot share its login, only {since} and later can"
+    if available.no_login and (wanted == "login" or not obstacle):
+        obstacle, way_out = available.no_login, "run `kimi login`"
     if obstacle is None:
         return Choice(Login())
-    if available.version is not None:
-        raise KimifixError(obstacle, f"{UPDATE}, or {_USE_KEY}")
-    return Choice(Login(), (f"{obstacle}: {features.SHARED_LOGIN.since} or later is needed",))
+    if wanted != "login":
+        return _key(available, obstacle, way_out)
+    if version is None and not available.no_login:  # the user may know better
+        return Choice(Login(), (f"{obstacle}: {since} or later is needed",))
+    raise KimifixError(obstacle, f"{way_out}, or {_USE_KEY}")
 
 
-def _key(available: Available, obstacle: str | None) -> Choice:
+def _key(available: Available, obstacle: str | None, way_out: str) -> Choice:
     """Return the user's key; ``obstacle`` is why the login does not serve, if it was wanted."""
-    instead = "run `kimi login`" if obstacle == available.no_login else UPDATE
     own = Secret(available.own.value) if isinstance(available.own, ApiKey) else None
     key = available.key or available.key_in_env or own
-    key = key or available.ask(obstacle, f"{instead}, or enter a key of {_CONSOLE}")
+    key = key or available.ask(obstacle, f"{way_out}, or enter a key of {_CONSOLE}")
     if key is not None:
         value, warnings = checked_key(key)
         return Choice(ApiKey(value), warnings)
     if obstacle is None:
-        raise KimifixError(
-            "no API key was given", "pass it by --key-stdin, at the prompt, or in KIMIFIX_API_KEY"
-        )
-    raise KimifixError(obstacle, f"{instead}, or {_USE_KEY}")
+        ways = "pass it by --key-stdin, at the prompt, or in KIMIFIX_API_KEY"
+        raise KimifixError("no API key was given", ways)
+    raise KimifixError(obstacle, f"{way_out}, or {_USE_KEY}")
 
 
 def _key_variable(name: str, version: Version | None) -> Choice:

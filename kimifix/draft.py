@@ -101,7 +101,7 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
             "rename or remove it, then run kimifix again",
         )
     base, ground = read.base, read.ground
-    choice = credentials.choose(request.credential, _available(request, machine, read, ask_key))
+    choice = credentials.choose(request.credential, available(request, machine, read, ask_key))
     plan = _plan(request, machine, read, choice.credential)
     change = routes.change(ground, plan)
     patched = patch(ground, routes.with_additions(change, before, read.edited))
@@ -152,9 +152,10 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
     return Draft(read, document, document.content, mode, receipt, proposal)
 
 
-def _available(
+def available(
     request: Request, machine: Machine, read: Reading, ask_key: AskKey
 ) -> credentials.Available:
+    """Return what the credential can be chosen from."""
     in_env = machine.env.get("KIMIFIX_API_KEY")
     return credentials.Available(
         machine.version,
@@ -177,11 +178,10 @@ def _no_login(machine: Machine, read: Reading) -> str | None:
     slot = login.slot_of(managed, machine.env, managed=False)
     if slot is None:
         return f"the config has no managed provider with a login: `{config}`"
-    elsewhere = f"the login `{slot}` is for another server than `{managed.get('base_url')}`"
-    led = "KIMI_CODE_BASE_URL or KIMI_CODE_OAUTH_HOST leads to another login than the config's"
-    for env, reason in (({}, elsewhere), (machine.env, led)):
-        if slot != login.slot_of(managed, env, managed=True):
-            return reason
+    if any(slot != login.slot_of(managed, env, managed=True) for env in ({}, machine.env)):
+        url = managed.get("base_url")
+        led = "or KIMI_CODE_BASE_URL or KIMI_CODE_OAUTH_HOST leads to another"
+        return f"the login `{slot}` is not the one of `{url}`, {led}"
     found = login.read(machine.home, slot)
     if machine.is_sandbox or found.present:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -18,37 +19,29 @@ _KINDS: dict[type, str] = {
     **{str: "a string", bool: "a boolean", int: "a number", float: "a number"},
     **{list: "an array", dict: "a table"},
 }
-
-
-def _texts(names: str) -> dict[str, Any]:
-    return dict.fromkeys(names.split(), "")
-
-
 # A value of the right type for each one that kimifix knows, `*` for every other name (the
 # schema of kimi-code 0.20.0 to 2.1.0). What is not here may be of any type.
+_PROVIDER = {
+    **dict.fromkeys(("type", "base_url", "api_key", "api_key_env", "default_model"), ""),
+    "oauth": dict.fromkeys(("storage", "key", "oauth_host"), ""),
+    **{"env": {"*": ""}, "custom_headers": {"*": ""}},
+}
+_MODEL = {
+    **dict.fromkeys(("provider", "provider_id", "model", "protocol", "base_url"), ""),
+    **dict.fromkeys(("display_name", "api_key", "api_key_env"), ""),
+    **{"capabilities": [""], "max_context_size": 0},
+}
 _SHAPE = {
-    **_texts("default_model default_provider"),
-    "providers": {
-        "*": {
-            **_texts("type base_url api_key api_key_env default_model"),
-            "oauth": _texts("storage key oauth_host"),
-            "env": _texts("*"),
-            "custom_headers": _texts("*"),
-        }
-    },
-    "models": {
-        "*": {
-            **_texts("provider provider_id model protocol base_url display_name"),
-            **_texts("api_key api_key_env"),
-            "capabilities": [""],
-            "max_context_size": 0,
-        }
-    },
+    **dict.fromkeys(("default_model", "default_provider"), ""),
+    **{"providers": {"*": _PROVIDER}, "models": {"*": _MODEL}},
 }
 _BOM = "\ufeff"
 _DEEPEST = 100
 _TOO_DEEP = "the config is nested too deep to be read"
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
+
+
+load = tomllib.loads
 
 
 class Reference(NamedTuple):
@@ -115,19 +108,12 @@ class Document:
 
     def aliases_of(self, provider: str) -> dict[str, dict[str, Any]]:
         """Return the model entries that name ``provider`` themselves, by alias."""
-        return {
-            alias: model
-            for alias, model in self.models.items()
-            if model.get("provider_id", model.get("provider")) == provider
-        }
+        models = self.models.items()
+        return {a: m for a, m in models if m.get("provider_id", m.get("provider")) == provider}
 
     def served_by(self, provider: str) -> dict[str, dict[str, Any]]:
         """Return the model entries that reach ``provider``, by name or by default, by alias."""
-        return {
-            alias: model
-            for alias, model in self.models.items()
-            if self.provider_of(alias) == provider
-        }
+        return {a: m for a, m in self.models.items() if self.provider_of(a) == provider}
 
     @property
     def twins(self) -> dict[str, dict[str, Any]]:
@@ -148,22 +134,20 @@ class Document:
         Source: bundles and runs of kimi-code 0.20.0 to 2.1.0. `[secondary_model]` came with
         0.32; the keys of `[secondary_model.models]` are aliases since 0.38.
         """
-        found = [Reference(("default_model",), self.data.get("default_model", ""))]
-        secondary = self.data.get("secondary_model")
-        if isinstance(secondary, dict):
-            for key in ("model", "default_model"):
-                found.append(Reference(("secondary_model", key), secondary.get(key, "")))
-            pool = secondary.get("models")
-            if isinstance(pool, dict):
-                found += [
-                    Reference(("secondary_model", "models", alias), alias, is_key=True)
-                    for alias in pool
-                ]
-        found += [
-            Reference(("providers", name, "default_model"), entry.get("default_model", ""))
-            for name, entry in self.providers.items()
-            if name != OWN
+        others = [name for name in self.providers if name != OWN]
+        found = [
+            Reference(path, get(self.data, path))
+            for path in (
+                ("default_model",),
+                ("secondary_model", "model"),
+                ("secondary_model", "default_model"),
+                *(("providers", name, "default_model") for name in others),
+            )
         ]
+        pool = ("secondary_model", "models")
+        aliases = get(self.data, pool)
+        if isinstance(aliases, dict):
+            found += [Reference((*pool, alias), alias, is_key=True) for alias in aliases]
         return [ref for ref in found if isinstance(ref.alias, str) and ref.alias]
 
 
@@ -198,9 +182,11 @@ def parse(content: bytes, path: Path) -> Document:
     return Document(data, text, bom)
 
 
-def load(text: str) -> dict[str, Any]:
-    """Return the data of a TOML text; raises what tomllib raises."""
-    return tomllib.loads(text)
+def get(data: Any, path: tuple[str, ...]) -> Any:
+    """Return the value at ``path``, None where there is none."""
+    for part in path:
+        data = data.get(part) if isinstance(data, Mapping) else None
+    return data
 
 
 def same(a: Any, b: Any) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from kimifix.config.change import Change, KeyPath, Moved, Undo
-from kimifix.config.document import MANAGED, OWN, Document, Reference, difference, load
+from kimifix.config.document import MANAGED, OWN, Document, difference, get, load
 from kimifix.config.edit import Edit, dotted, key_source, source_of
 from kimifix.errors import UnsupportedShapeError
 
@@ -113,20 +113,15 @@ def unpatch(document: Document, undo: Undo | None, kept: Collection[KeyPath] = (
         document.bom,
         removed,
         restored=tuple(back.path for back in plan),
-        left=tuple(_left(document.data, undo, {back.path for back in plan})),
+        left=tuple(_left(document.data, undo, [back.path for back in plan])),
     )
 
 
 def stands(entries: Collection[KeyPath], undo: Undo, now: Document) -> bool:
     """Tell whether the ``entries`` and the moved settings of a patch are all in ``now``."""
-    data = now.data
-    there = set(entries) <= set(now.own_entries)
-    return there and all(
-        _get(data, was.path_since) is not None
-        if was.is_key
-        else _get(data, was.path_since) == was.new
-        for was in undo.moved
-    )
+    found = ((was, get(now.data, was.path_since)) for was in undo.moved)
+    moved = (value is not None if was.is_key else value == was.new for was, value in found)
+    return set(entries) <= set(now.own_entries) and all(moved)
 
 
 class _Return(NamedTuple):
@@ -142,13 +137,17 @@ def _returns(document: Document, undo: Undo | None, kept: Collection[KeyPath]) -
     data = document.data
     moved = {m.path_since: m for m in undo.moved} if undo else {}
     own = {a: m for a, m in document.aliases_of(OWN).items() if ("models", a) not in kept}
-    foreign = {alias for alias in document.models if alias not in own}
+    foreign = document.models.keys() - own.keys()
     counterpart = _managed_counterparts(document)
-    for reference in document.references:
-        was = moved.pop(reference.path, None)
-        if _is_own(reference.alias, own) and reference.alias not in foreign:
-            managed = counterpart(reference.alias, own.get(reference.alias, {}))
-            yield _return(reference, was, managed, foreign)
+    for path, alias, is_key in document.references:
+        was = moved.pop(path, None)
+        if alias in foreign or not _is_own(alias, own):
+            continue
+        managed = counterpart(alias, own.get(alias, {}))
+        source = key_source(managed) if managed and is_key else managed and source_of(managed)
+        if was and was.new == alias and (was.old is None or _name(was) in foreign):
+            source = was.old
+        yield _Return(path, source, is_key, with_table=bool(was and was.new_table))
     if data.get("default_provider") == OWN:
         was = moved.pop(("default_provider",), None)
         managed = source_of(MANAGED) if MANAGED in document.providers else None
@@ -157,45 +156,29 @@ def _returns(document: Document, undo: Undo | None, kept: Collection[KeyPath]) -
     if default and default.old and "default_model" not in data:
         # `kimi provider remove` and the client's model refresh unset a default of ours.
         # A user who chose another one would have left another one.
-        was_there = _value(default.old) in foreign
-        alias = None if was_there else counterpart(str(default.new), {})
-        if was_there or alias:
-            source = default.old if was_there else source_of(alias)
-            yield _Return(("default_model",), source)
+        managed = counterpart(str(default.new), {})
+        if _name(default) in foreign:
+            yield _Return(("default_model",), default.old)
+        elif managed:
+            yield _Return(("default_model",), source_of(managed))
     # What keeps thinking on was written for our default. Where somebody else has set another
     # one, a fresh login for example, the client has set thinking with it, or would have.
     is_ours = _is_own(str(data.get("default_model", f"{OWN}/")), own)
     for was in moved.values():
-        if is_ours and was.new is True and _get(data, was.path) is True:
+        if is_ours and was.new is True and get(data, was.path) is True:
             yield _Return(was.path, was.old, with_table=was.new_table)
 
 
-def _return(
-    reference: Reference, was: Moved | None, managed: str | None, foreign: Collection[str]
-) -> _Return:
-    source = None
-    if was and was.new == reference.alias:
-        if was.old is None:
-            return _Return(reference.path, None, with_table=was.new_table)
-        if (_key(was.old) if was.is_key else _value(was.old)) in foreign:
-            source = was.old
-    if source is None and managed is not None:
-        source = key_source(managed) if reference.is_key else source_of(managed)
-    return _Return(reference.path, source, reference.is_key)
-
-
-def _left(
-    data: dict[str, Any], undo: Undo | None, restored: Collection[KeyPath]
-) -> Iterator[KeyPath]:
+def _left(data: dict[str, Any], undo: Undo | None, restored: Collection[KeyPath]) -> list[KeyPath]:
+    left = []
     for was in undo.moved if undo else ():
-        if was.path_since in restored:
-            continue
-        now = _get(data, was.path_since)
+        now = get(data, was.path_since)
+        is_as_it_was = now in (was.new, _name(was))
         if was.is_key:
-            if now is None and _get(data, was.path) is None:
-                yield was.path
-        elif now not in (was.new, _value(was.old) if was.old else None):
-            yield was.path
+            is_as_it_was = now is not None or get(data, was.path) is not None
+        if was.path_since not in restored and not is_as_it_was:
+            left.append(was.path)
+    return left
 
 
 def _is_own(alias: str, own: Collection[str]) -> bool:
@@ -211,15 +194,12 @@ def _managed_counterparts(document: Document) -> Callable[[str, Mapping[str, Any
         # As it will be again.
         document = Document({**document.data, "default_provider": MANAGED})
     managed = document.served_by(MANAGED)
-    first = next(iter(managed), None)
-    models = {alias: entry.get("model") for alias, entry in reversed(managed.items())}
-    by_model = {model: alias for alias, model in models.items() if isinstance(model, str)}
+    by_model = {entry.get("model"): alias for alias, entry in reversed(managed.items())}
 
     def counterpart(alias: str, twin: Mapping[str, Any]) -> str | None:
-        named, model = alias.removeprefix(f"{OWN}/"), twin.get("model")
-        if named in managed:
-            return named
-        return by_model.get(model, first) if isinstance(model, str) else first
+        named = alias.removeprefix(f"{OWN}/")
+        other = by_model.get(twin.get("model"), next(iter(managed), None))
+        return named if named in managed else other
 
     return counterpart
 
@@ -234,11 +214,11 @@ def _value(source: str) -> Any:
     return tomllib.loads(f"v = {source}")["v"]
 
 
-def _get(data: Mapping[str, Any], path: KeyPath) -> Any:
-    value: Any = data
-    for part in path:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+def _name(was: Moved) -> Any:
+    """Return what stood there before, None for nothing."""
+    if was.old is None:
+        return None
+    return _key(was.old) if was.is_key else _value(was.old)
 
 
 def _at(data: dict[str, Any], path: KeyPath) -> dict[str, Any]:
@@ -266,7 +246,7 @@ def _proved(
     # A table that a removed entry alone held may be gone with it, or stay empty.
     above = {path[:n] for path in removed for n in range(1, len(path))}
     for table in sorted(above, key=len, reverse=True):
-        if _get(expected, table) == {} and _get(data, table) is None:
+        if get(expected, table) == {} and get(data, table) is None:
             del _at(expected, table[:-1])[table[-1]]
     place = difference(data, expected)
     if place is not None:

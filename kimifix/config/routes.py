@@ -16,26 +16,24 @@ PLATFORM_HEADER = "X-Msh-Platform"
 
 # The models that the vendor's documentation names for a coding plan, for a config
 # that has no managed provider to copy from. The first one becomes the default.
-BUILT_IN_MODELS: tuple[dict[str, Any], ...] = (
+BUILT_IN_MODELS: tuple[dict[str, Any], ...] = tuple(
     {
-        "model": "kimi-for-coding",
+        "model": model,
         "max_context_size": 262144,
-        "capabilities": ["thinking", "image_in", "video_in", "tool_use"],
-        "display_name": "Kimi For Coding",
-    },
-    {
-        "model": "k3",
-        "max_context_size": 262144,
-        "capabilities": ["thinking", "always_thinking", "image_in", "video_in", "tool_use"],
-        "display_name": "K3",
-    },
+        "capabilities": ["thinking", *always, "image_in", "video_in", "tool_use"],
+        "display_name": name,
+    }
+    for model, name, always in (
+        ("kimi-for-coding", "Kimi For Coding", ()),
+        ("k3", "K3", ("always_thinking",)),
+    )
 )
 
 # A twin keeps all fields of its managed alias but these: who serves it, and
 # credentials of the alias itself, which would win over ours (kimi-code 2.1.0).
 _NOT_COPIED = {"provider", "provider_id", "oauth", "api_key", "api_key_env"}
 # What others have added to our entries stays, but for what decides where a request goes.
-_RULED = _NOT_COPIED | {"base_url", "protocol"}
+_RULED = _NOT_COPIED | {"base_url", "protocol", "custom_headers"}
 
 
 @dataclass(frozen=True)
@@ -49,11 +47,8 @@ class Login:
 class ApiKey:
     """An API key of the Kimi Code console, to be written into the config."""
 
-    value: str
+    value: str = field(repr=False)
     name = "key"
-
-    def __repr__(self) -> str:
-        return "ApiKey(***)"
 
 
 @dataclass(frozen=True)
@@ -98,16 +93,27 @@ def change(document: Document, plan: Plan) -> Change:
 
     Raises ``KimifixError`` where the login shall be shared and there is none to share.
     """
-    twins = _twins(document, plan)
-    tables: dict[KeyPath, dict[str, Any]] = {("providers", OWN): _provider(document, plan)}
-    tables |= {("models", alias): twin for alias, twin in twins.entries.items()}
-    values, keys = _moves(document, plan, twins)
-    default = values.get(("default_model",))
-    if plan.moves(plan.thinking) and _needs_thinking(
-        document, plan, twins.entries.get(str(default))
-    ):
+    twins, of = _twins(document, plan)
+    values: dict[KeyPath, str | bool] = {}
+    keys: dict[KeyPath, str] = {}
+    for reference in document.references:
+        if reference.alias not in of or not plan.moves(reference.place):
+            continue
+        if reference.is_key:
+            keys[reference.path] = of[reference.alias]
+        else:
+            values[reference.path] = of[reference.alias]
+    default, provider = ("default_model",), ("default_provider",)
+    if "default_model" not in document.data and plan.moves(default):
+        chosen = plan.present.data.get("default_model")
+        values[default] = chosen if chosen in twins else next(iter(twins))
+    if document.data.get("default_provider") == MANAGED and plan.moves(provider):
+        values[provider] = OWN
+    moved = twins.get(str(values.get(default)), {})
+    if plan.moves(plan.thinking) and _needs_thinking(document.data, plan, moved):
         values[plan.thinking] = True
-    return Change(tables, values, keys)
+    tables = {("providers", OWN): _provider(document, plan)}
+    return Change(tables | {("models", a): twin for a, twin in twins.items()}, values, keys)
 
 
 def with_additions(change: Change, present: Document, edited: Collection[KeyPath]) -> Change:
@@ -116,16 +122,13 @@ def with_additions(change: Change, present: Document, edited: Collection[KeyPath
     ``edited`` are the entries that are not as kimifix wrote them. The client loses headers
     of the managed provider (see `doctor`), so ours stay in any case.
     """
-    tables = {path: dict(table) for path, table in change.tables.items()}
-    for path, table in tables.items():
-        now = present.data.get(path[0], {}).get(path[1], {})
-        if path in edited:
-            added = {k: v for k, v in now.items() if k not in _RULED and k != "custom_headers"}
-            tables[path] = {**added, **table}
+    tables = {}
+    for path, table in change.tables.items():
+        now = present.data[path[0]][path[1]] if path in edited else {}
+        tables[path] = {k: v for k, v in now.items() if k not in _RULED} | dict(table)
     own = tables[("providers", OWN)]
-    is_header = PLATFORM_HEADER in own.get("custom_headers", {})
-    kept = _free_headers(present.own or {}, "header" if is_header else "anthropic")
-    if headers := {**kept, **own.get("custom_headers", {})}:
+    kept = _free_headers(present.own or {}, "header" if platform_of(own) else "anthropic")
+    if headers := kept | own.get("custom_headers", {}):
         own["custom_headers"] = headers
     return Change(tables, change.values, change.keys)
 
@@ -137,10 +140,9 @@ def matches(document: Document) -> bool:
     `kimifix/…`, and the marks of a route. Additions by hand do not matter.
     """
     provider = document.own or {}
-    by_protocol = _by_protocol(document)
-    if not document.twins or provider.get("type") not in ("kimi", "anthropic"):
-        return False
-    return bool(platform_of(provider)) or provider["type"] == "anthropic" or by_protocol
+    kind = provider.get("type") if document.twins else None
+    marked = platform_of(provider) is not None or _by_protocol(document)
+    return kind == "anthropic" or (kind == "kimi" and marked)
 
 
 def route_of(document: Document) -> Route | None:
@@ -148,9 +150,8 @@ def route_of(document: Document) -> Route | None:
     provider = document.own
     if provider is None:
         return None
-    if provider.get("type") == "anthropic":
-        return "anthropic"
-    return "anthropic" if _by_protocol(document) and not platform_of(provider) else "header"
+    by_protocol = _by_protocol(document) and not platform_of(provider)
+    return "anthropic" if provider.get("type") == "anthropic" or by_protocol else "header"
 
 
 def _by_protocol(document: Document) -> bool:
@@ -197,19 +198,20 @@ class Drift(NamedTuple):
 
 def drift(document: Document) -> Drift:
     """Compare our entries in ``document`` with the managed ones that they stand in for."""
-    route, credential = route_of(document), credential_of(document)
-    if not (document.own and route and credential and document.served_by(MANAGED)):
-        return Drift()
     own, managed = document.own, document.managed
+    route, credential = route_of(document), credential_of(document)
+    if own is None or route is None or credential is None or not document.served_by(MANAGED):
+        return Drift()
     plan = Plan(route, credential, "", "", by_protocol=own.get("type") == "kimi")
-    twins, present = _twins(document, plan).entries, document.twins
-    shares = isinstance(credential, Login)
-    base_url = managed.get("base_url", own.get("base_url"))
+    twins, present = _twins(document, plan)[0], document.twins
+    fits = own.get("oauth") == managed.get("oauth") and own.get("base_url") == managed.get(
+        "base_url", own.get("base_url")
+    )
     return Drift(
         tuple(alias for alias in twins if alias not in present),
         tuple(a for a, twin in twins.items() if a in present and not _fits(present[a], twin)),
         tuple(alias for alias in present if alias not in twins),
-        shares and (own.get("oauth"), own.get("base_url")) != (managed.get("oauth"), base_url),
+        isinstance(credential, Login) and not fits,
     )
 
 
@@ -221,46 +223,34 @@ def _fits(present: Mapping[str, Any], twin: Mapping[str, Any]) -> bool:
 
 def platform_of(provider: Mapping[str, Any]) -> str | None:
     """Return the `X-Msh-Platform` that the custom headers of ``provider`` set, if any."""
-    headers = provider.get("custom_headers")
-    value = headers.get(PLATFORM_HEADER) if isinstance(headers, Mapping) else None
-    return value if isinstance(value, str) else None
+    platform: str | None = provider.get("custom_headers", {}).get(PLATFORM_HEADER)
+    return platform
 
 
-class _Twins(NamedTuple):
-    """Our aliases, and which managed alias each of them stands in for."""
-
-    entries: dict[str, dict[str, Any]]
-    of: dict[str, str]
-
-
-def _twins(document: Document, plan: Plan) -> _Twins:
+def _twins(document: Document, plan: Plan) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Return our aliases, and which of them stands in for which managed one."""
     managed = document.served_by(MANAGED)
     if not managed:
         # A `protocol` is of the Anthropic route that is in place, else of the server's list.
         dropped = "protocol" if route_of(plan.present) == "anthropic" else None
         ours = [{k: v for k, v in m.items() if k != dropped} for m in plan.present.twins.values()]
         known = [model for model in ours if "model" in model] or BUILT_IN_MODELS
-        return _Twins({f"{OWN}/{model['model']}": _twin(model, plan) for model in known}, {})
-    entries: dict[str, dict[str, Any]] = {}
+        return {f"{OWN}/{model['model']}": _twin(model, plan) for model in known}, {}
     of: dict[str, str] = {}
     taken = document.models.keys() - document.twins.keys()
     # An own provider with a key at the managed URL has its aliases refreshed as
     # `<provider>/<model id>`, so that is what the alias that the client made becomes;
     # further aliases of the same model, made by the user, keep their own name.
-    for alias, model in sorted(managed.items(), key=lambda item: not _is_canonical(*item)):
+    by_client = sorted(managed.items(), key=lambda e: e[0].rpartition("/")[2] != e[1].get("model"))
+    for alias, model in by_client:
         name = f"{OWN}/{model.get('model', alias)}"
-        if name in entries or name in taken:
+        if name in taken:
             name = f"{OWN}/{alias}"
-        while name in entries or name in taken:
+        while name in taken:
             name = f"{OWN}/{name}"
-        entries[name] = _twin(model, plan)
         of[alias] = name
-    order = {of[alias]: entries[of[alias]] for alias in managed}
-    return _Twins(order, of)
-
-
-def _is_canonical(alias: str, model: Mapping[str, Any]) -> bool:
-    return alias.rpartition("/")[2] == model.get("model")
+        taken.add(name)
+    return {of[alias]: _twin(model, plan) for alias, model in managed.items()}, of
 
 
 def _twin(model: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
@@ -315,38 +305,16 @@ def _free_headers(provider: Mapping[str, Any], route: Route) -> dict[str, Any]:
     return {k: v for k, v in headers.items() if k.lower() != PLATFORM_HEADER.lower()}
 
 
-def _moves(
-    document: Document, plan: Plan, twins: _Twins
-) -> tuple[dict[KeyPath, str | bool], dict[KeyPath, str]]:
-    values: dict[KeyPath, str | bool] = {}
-    keys: dict[KeyPath, str] = {}
-    for reference in document.references:
-        twin = twins.of.get(reference.alias)
-        if twin is None or not plan.moves(reference.place):
-            continue
-        if reference.is_key:
-            keys[reference.path] = twin
-        else:
-            values[reference.path] = twin
-    default, provider = ("default_model",), ("default_provider",)
-    if default[0] not in document.data and plan.moves(default):
-        chosen = plan.present.data.get(default[0])
-        values[default] = chosen if chosen in twins.entries else next(iter(twins.entries))
-    if document.data.get(provider[0]) == MANAGED and plan.moves(provider):
-        values[provider] = OWN
-    return values, keys
-
-
-def _needs_thinking(document: Document, plan: Plan, default: Mapping[str, Any] | None) -> bool:
+def _needs_thinking(data: Mapping[str, Any], plan: Plan, default: Mapping[str, Any]) -> bool:
     """Tell whether thinking has to be set so that it stays as it was under ``default``.
 
     Where the default is a foreign alias and nothing is set, `/login` and some model
     refreshes write thinking off (measured, 0.20.0 and 2.1.0).
     """
-    section = document.data.get("thinking", {})
-    if default is None or not isinstance(section, Mapping):
+    section = data.get("thinking", {})
+    thinks = {"thinking", "always_thinking"} & set(default.get("capabilities", ()))
+    if not thinks or not isinstance(section, Mapping):
         return False
-    thinks = not {"thinking", "always_thinking"}.isdisjoint(default.get("capabilities", ()))
     if plan.thinking == ("default_thinking",):
-        return thinks and "default_thinking" not in document.data and "mode" not in section
-    return thinks and not {"enabled", "effort"} & section.keys()
+        return "default_thinking" not in data and "mode" not in section
+    return not {"enabled", "effort"} & section.keys()

@@ -157,9 +157,9 @@ def test_every_setting_that_names_an_alias_is_found() -> None:
         Reference(("default_model",), "z"),
         Reference(("secondary_model", "model"), "m"),
         Reference(("secondary_model", "default_model"), "d"),
+        Reference(("providers", "a", "default_model"), "x"),
         Reference(("secondary_model", "models", "p"), "p", is_key=True),
         Reference(("secondary_model", "models", "q"), "q", is_key=True),
-        Reference(("providers", "a", "default_model"), "x"),
     ]
 
 
