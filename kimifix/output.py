@@ -92,13 +92,17 @@ class Printer:
     def diff(self, diff: str, room: int | None = None) -> None:
         """Print a unified diff; where there is ``room`` for so many lines only, what fits."""
         lines = [line.removesuffix("\r").expandtabs() for line in diff.split("\n") if line]
-        if room is not None and len(lines) > room:
+        shown, limit = lines, terminal.screen()[0]
+        if terminal.is_terminal(sys.stdout):  # which would break a long line where that pleases
+            lines = [visible(redact(line)) for line in lines]
+            shown = [piece for line in lines for piece in terminal.folded(line, limit)]
+        if room is not None and len(shown) > room:
             lines = [line for line in lines[2:] if line not in "+-" and not line.startswith("@@")]
-            lines = [terminal.cut(visible(redact(line)), terminal.screen()[0]) for line in lines]
-            if len(lines) > (room := max(room, _SHORTEST_DIFF)):
-                first, last = room // 2, len(lines) - (room - 1) // 2
-                lines[first:last] = [f"… {last - first} more lines: see them with --dry-run"]
-        self.put((Styled(line, _DIFF_COLOURS.get(line[:1])),) for line in lines)
+            shown = [terminal.cut(line, limit) for line in lines]
+            if len(shown) > (room := max(room, _SHORTEST_DIFF)):
+                first, last = room // 2, len(shown) - (room - 1) // 2
+                shown[first:last] = [f"… {last - first} more lines: see them with --dry-run"]
+        self.put((Styled(line, _DIFF_COLOURS.get(line[:1])),) for line in shown)
 
     def lines(
         self, text: str | None, *head: Styled, colour: str | None = None, wrap: bool = True
@@ -106,7 +110,7 @@ class Printer:
         """Return ``text``, if any, in lines behind ``head``, wrapped to the terminal's width."""
         if not text:
             return []
-        indent = sum(len(part.text) for part in head)
+        indent = sum(len(part.text) for part in head) or terminal.INDENT
         shown = self.shown(text)
         first, *rest = terminal.wrapped(shown, terminal.width() - indent) if wrap else [shown]
         more = ((Styled(" " * indent + line, colour),) for line in rest)

@@ -22,6 +22,7 @@ from kimifix.secret import Secret, is_invisible, redact
 _READER_IS_GONE = (errno.EPIPE, errno.EINVAL)  # EINVAL: on Windows
 
 _LONGEST_KEY = 4096
+INDENT = 2  # of what continues a line: foreign text never begins one
 # What a line break must not cut: a word, what stands in backticks, and a character that
 # fills two columns, each with the punctuation before and behind it.
 _WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffe6"
@@ -115,22 +116,33 @@ def columns(text: str) -> int:
     return len(text) + sum(east_asian_width(character) in "WF" for character in text)
 
 
+def folded(text: str, limit: int) -> list[str]:
+    """Return ``text`` in pieces of ``limit`` columns, indented behind the first."""
+    lines, limit = [], max(limit, INDENT * 10)
+    while columns(text) > limit:
+        end = next(end for end in range(limit, 0, -1) if columns(text[:end]) <= limit)
+        lines.append(text[:end])
+        text = " " * INDENT + text[end:]
+    return [*lines, text]
+
+
 def cut(text: str, limit: int) -> str:
     """Return ``text``, or as much of it as ``limit`` columns can show."""
-    if columns(text) <= limit:
-        return text
-    fitting = (text[:end] for end in range(limit, -1, -1) if columns(text[:end]) < limit)
-    return f"{next(fitting)}…"
+    return text if columns(text) <= limit else f"{folded(text, limit - 1)[0]}…"
 
 
 def wrapped(text: str, limit: int) -> list[str]:
-    """Return ``text`` in lines of at most ``limit`` columns; what is longer stays whole."""
+    """Return ``text`` in lines of at most ``limit`` columns; what is longer stays whole.
+
+    Foreign text may stand in it: no run of blanks may look like one of our columns.
+    """
     lines = [""]
     for space, word in _WORD.findall(text):
-        if lines[-1] and columns(lines[-1] + space + word) > limit:
+        more = f" {word}" if space else word
+        if lines[-1] and columns(lines[-1] + more) > limit:
             lines.append(word)
         else:
-            lines[-1] += space + word
+            lines[-1] += more
     return lines
 
 

