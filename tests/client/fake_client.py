@@ -50,6 +50,8 @@ def step(name: str) -> None:
     elif name == "crash":
         print("kimi version 9.9.9\nerror: failed: \x1b[31mno luck\nSee log: /x", file=sys.stderr)
         sys.exit(7)
+    elif name == "quit":
+        sys.exit(0)
     elif name == "kill-itself":
         os.kill(os.getpid(), signal.SIGKILL)
     elif name == "use-proxy":
@@ -72,7 +74,7 @@ def report() -> None:
         "env": dict(os.environ),
         "cwd": str(Path.cwd()),
         "files": {
-            str(path.relative_to(HOME)): [oct(path.stat().st_mode & 0o777), path.read_text()]
+            path.relative_to(HOME).as_posix(): [oct(path.stat().st_mode & 0o777), path.read_text()]
             for path in HOME.rglob("*")
             if path.is_file()
         },

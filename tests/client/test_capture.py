@@ -16,17 +16,19 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.platforms import lacking_in_wine, posix
 
 from kimifix.client.capture import Captured, capture
 from kimifix.config.decoy import decoy
 from kimifix.config.document import Document
 from kimifix.errors import KimifixError
 
-if sys.platform == "win32":
-    pytest.skip("the stand-in is a script with a shebang", allow_module_level=True)
+signals = posix("a process is ended, and not by a signal that it could take")
+ends_children = lacking_in_wine("`taskkill /t`")
 
 CONFIG = """
 default_model = "kimi-code/k"
@@ -71,6 +73,9 @@ OWN = {"kimifix": "kimifix/k"}
 NO_HURRY = 60.0
 SHORT = 1.5
 
+# Without it Windows' programs do not start.
+OF_THE_SYSTEM = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
+
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -87,12 +92,17 @@ def client(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that lays out the stand-in with a behaviour and gives its program."""
 
     def lay_out(**behaviour: Any) -> Path:
-        folder = tmp_path / "programs"
+        folder = tmp_path / "my programs"
         folder.mkdir()
         (folder / "behaviour.json").write_text(json.dumps(behaviour))
-        source = (Path(__file__).parent / "fake_client.py").read_text()
+        source = Path(__file__).parent / "fake_client.py"
+        if sys.platform == "win32":
+            shutil.copy(source, folder)
+            program = folder / "kimi.cmd"
+            program.write_text(f'@"{sys.executable}" "%~dp0{source.name}" %*\n')
+            return program
         program = folder / "kimi"
-        program.write_text(f"#!{sys.executable}\n{source}")
+        program.write_text(f"#!{sys.executable}\n{source.read_text()}")
         program.chmod(0o755)
         return program
 
@@ -111,7 +121,7 @@ def run(
         program,
         lambda url: decoy(Document(DATA), url),
         providers or OWN,
-        env=env or {},
+        env=OF_THE_SYSTEM | (env or {}),
         seconds=seconds,
         progress=lambda _: None,
     )
@@ -178,7 +188,7 @@ def test_each_provider_gets_a_run_of_its_own(client: Callable[..., Path], tempor
         client(),
         lambda url: decoy(Document(DATA), url),
         {"managed:kimi-code": "kimi-code/k", **OWN},
-        env={},
+        env=OF_THE_SYSTEM,
         seconds=NO_HURRY,
         progress=told.append,
     )
@@ -190,6 +200,7 @@ def test_each_provider_gets_a_run_of_its_own(client: Callable[..., Path], tempor
     assert [text.count("managed:kimi-code") for text in told] == [1, 0]
 
 
+@ends_children
 def test_a_client_that_stays_after_its_request_is_not_waited_for(
     client: Callable[..., Path], temporary: Path
 ) -> None:
@@ -201,6 +212,7 @@ def test_a_client_that_stays_after_its_request_is_not_waited_for(
     assert not list(temporary.iterdir())
 
 
+@signals
 def test_a_client_that_hangs_is_ended_with_its_children(
     client: Callable[..., Path], temporary: Path
 ) -> None:
@@ -213,6 +225,7 @@ def test_a_client_that_hangs_is_ended_with_its_children(
     assert not list(temporary.iterdir())
 
 
+@signals
 def test_a_child_left_behind_is_ended(client: Callable[..., Path], temporary: Path) -> None:
     """A child whose client has ended by itself is ended, too."""
     program = client(before=["start-child"])
@@ -242,6 +255,7 @@ def test_a_crash_is_told_in_the_client_s_words(
     assert not list(temporary.iterdir())
 
 
+@signals
 def test_a_killed_client_is_told(client: Callable[..., Path], temporary: Path) -> None:
     """A client that somebody else kills leaves a problem in words and no folder."""
     (seen,) = run(client(before=["kill-itself"]))
@@ -249,9 +263,9 @@ def test_a_killed_client_is_told(client: Callable[..., Path], temporary: Path) -
     assert not list(temporary.iterdir())
 
 
-def test_a_client_without_request_is_told(tmp_path: Path, temporary: Path) -> None:
+def test_a_client_without_request_is_told(client: Callable[..., Path], temporary: Path) -> None:
     """A program that does something else is no client."""
-    (seen,) = run(Path(shutil.which("true", path="/usr/bin:/bin") or "/bin/true"))
+    (seen,) = run(client(before=["quit"]))
     assert seen.problem == "the client sent no request and ended with exit code 0"
 
 
@@ -267,6 +281,16 @@ def test_what_cannot_be_started_is_told(kind: str, tmp_path: Path, temporary: Pa
     assert not list(temporary.iterdir())
 
 
+@pytest.mark.parametrize("name", ["a & b.cmd", "%PATH%.CMD", "kimi^.bat"])
+def test_a_batch_file_that_the_shell_would_take_for_another_is_not_started(
+    name: str, tmp_path: Path, temporary: Path
+) -> None:
+    """Windows' shell starts batch files, and reads some characters even in quotes."""
+    (seen,) = run(tmp_path / name)
+    assert seen.problem is not None
+    assert seen.problem.startswith("the client cannot be started: it cannot be passed to")
+
+
 def test_a_failing_config_leaves_no_folder(temporary: Path) -> None:
     """An error of the caller's own passes through, and nothing stays behind."""
 
@@ -280,30 +304,32 @@ def test_a_failing_config_leaves_no_folder(temporary: Path) -> None:
 
 def test_signal_handlers_are_put_back(client: Callable[..., Path], temporary: Path) -> None:
     """After a capture signals do what they did before."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = [signal.getsignal(number) for number in numbers]
     run(client())
     assert [signal.getsignal(number) for number in numbers] == before
 
 
+@signals
 @pytest.mark.parametrize(
-    ("number", "code"),
+    ("name", "code"),
     [
-        pytest.param(signal.SIGINT, 130, id="ctrl-c"),
-        pytest.param(signal.SIGTERM, 143, id="sigterm"),
-        pytest.param(signal.SIGHUP, 129, id="closed-terminal"),
-        pytest.param(signal.SIGQUIT, 131, id="ctrl-backslash"),
+        pytest.param("SIGINT", 130, id="ctrl-c"),
+        pytest.param("SIGTERM", 143, id="sigterm"),
+        pytest.param("SIGHUP", 129, id="closed-terminal"),
+        pytest.param("SIGQUIT", 131, id="ctrl-backslash"),
     ],
 )
 def test_an_interrupted_capture_leaves_nothing(
-    number: int, code: int, client: Callable[..., Path], temporary: Path, tmp_path: Path
+    name: str, code: int, client: Callable[..., Path], temporary: Path, tmp_path: Path
 ) -> None:
     """Whoever ends kimifix in the middle leaves no client, no child and no folder."""
     program = client(before=["ignore-signals", "start-child", "hang"])
     with hanging(program, tmp_path) as process:
         assert list(temporary.iterdir())
-        process.send_signal(number)
-        process.send_signal(number)  # an impatient user does not get in the way
+        process.send_signal(signal.Signals[name])
+        process.send_signal(signal.Signals[name])  # an impatient user does not get in the way
         assert process.wait(NO_HURRY) == code
     assert is_gone(int((program.parent / "child").read_text()))
     assert not list(temporary.iterdir())
@@ -379,7 +405,7 @@ def test_no_secret_reaches_the_client(
     """Config, environment and arguments of the client hold no secret of the user's."""
     report = tmp_path / "report.json"
     env = {
-        "PATH": "/usr/bin:/bin",
+        "PATH": f"/usr/bin{os.pathsep}/bin",
         "MY_REAL_KEY": "key-real-secret",
         "OPENAI_API_KEY": "openai-real-secret",
         "HTTPS_PROXY": "http://user:proxy-real-secret@proxy.example",
@@ -419,8 +445,29 @@ def test_everything_of_the_client_lies_in_one_private_folder(
     for name in ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "KIMI_CODE_HOME"):
         assert data["env"][name].startswith(str(temporary))
     assert data["cwd"].startswith(str(temporary))
-    assert set(data["folders"].values()) == {"0o700"}
-    assert {mode for mode, _ in data["files"].values()} == {"0o600"}
+    if sys.platform != "win32":
+        assert set(data["folders"].values()) == {"0o700"}
+        assert {mode for mode, _ in data["files"].values()} == {"0o600"}
+
+
+@pytest.mark.parametrize("given", [{}, {"KIMI_SHELL_PATH": "chosen"}], ids=["found", "chosen"])
+def test_on_windows_the_client_gets_to_know_git_bash(
+    given: dict[str, str],
+    client: Callable[..., Path],
+    temporary: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It needs one, and looks in the real LOCALAPPDATA, which it does not get to see."""
+    monkeypatch.setattr("kimifix.client.capture.sys", SimpleNamespace(platform="win32"))
+    bash = tmp_path / "Local" / "Programs" / "Git" / "bin" / "bash.exe"
+    bash.parent.mkdir(parents=True)
+    bash.touch()
+    report = tmp_path / "report.json"
+    run(client(report=str(report)), env={"LOCALAPPDATA": str(tmp_path / "Local"), **given})
+    env = json.loads(report.read_text())["env"]
+    assert env["KIMI_SHELL_PATH"] == given.get("KIMI_SHELL_PATH", str(bash))
+    assert env["LOCALAPPDATA"].startswith(str(temporary))
 
 
 def test_every_login_that_may_be_asked_for_is_made_up(
@@ -448,7 +495,7 @@ def test_slots_that_lead_elsewhere_are_not_written(
         client(),
         lambda url: decoy(Document(data), url),
         OWN,
-        env={},
+        env=OF_THE_SYSTEM,
         seconds=NO_HURRY,
         progress=lambda _: None,
     )

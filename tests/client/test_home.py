@@ -51,6 +51,15 @@ def test_home(option: str | None, env: dict[str, str], expected: str, source: st
     assert (str(found.path), found.source) == (expected.format(cwd=Path.cwd()), source)
 
 
+def test_variables_of_windows_have_no_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a name in any case finds a variable."""
+    monkeypatch.setattr(home, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setenv("MY_KIMI_KEY", "value")
+    env = home.environment()
+    assert env["My_Kimi_Key"] == env.get("my_kimi_key") == "value"
+    assert "MY_kimi_KEY" in env
+
+
 def test_home_need_not_exist(tmp_path: Path) -> None:
     """Finding looks at names alone and makes nothing."""
     found = home.find(tmp_path / "nowhere", {})

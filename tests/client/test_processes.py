@@ -295,6 +295,16 @@ def test_windows_finds_the_native_binary_alone(home: Path, monkeypatch: pytest.M
 # --- the programs of the system ----------------------------------------------------------------
 
 
+@pytest.mark.skipif(sys.platform != "win32", reason="elsewhere they are started by their paths")
+@pytest.mark.parametrize("name", ["cmd.exe", "taskkill.exe", "tasklist.exe"])
+def test_programs_of_windows_are_its_own(name: str) -> None:
+    """One of that name in the working folder is not started in their place."""
+    Path(name).touch()
+    program = Path(processes.system_program(name))
+    assert program.is_file()
+    assert program.parent != Path.cwd()
+
+
 def test_output_of_a_program() -> None:
     """What is printed comes back, bytes that are no text included; failure is None."""
     python = sys.executable
