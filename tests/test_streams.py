@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from support.command import Kimifix
 from support.configs import LOGGED_IN, install_client, sign_in, write_config
-
-if sys.platform == "win32":
-    pytest.skip("its streams are others", allow_module_level=True)
+from support.platforms import posix
 
 KEY = "sk-kimi-piped-0123456789"
 KIMIFIX = [sys.executable, "-m", "kimifix"]
 FULL = Path("/dev/full")
+full_disk = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+posix_shell = posix("there is no such shell")
 ROOT = Path(__file__).parents[1]
 # Generous: the wait ends as soon as there is what it waits for.
 PATIENCE_SECONDS = 60.0
@@ -61,7 +61,7 @@ def test_a_reader_that_is_gone_changes_no_exit_code(config: Path, arguments: lis
     assert b"[providers.kimifix]" in config.read_bytes()
 
 
-@pytest.mark.skipif("not FULL.exists()", reason="needs /dev/full")
+@full_disk
 def test_a_full_disk_under_stdout(config: Path) -> None:
     """Before the config is written nothing is; afterwards it does not count."""
     before = config.read_bytes()
@@ -78,6 +78,7 @@ def test_a_full_disk_under_stdout(config: Path) -> None:
     assert config.read_bytes() == before
 
 
+@full_disk
 def test_a_full_disk_under_stderr(config: Path) -> None:
     """There is nobody to tell it, and nothing depends on it."""
     with FULL.open("wb") as full:
@@ -87,6 +88,7 @@ def test_a_full_disk_under_stderr(config: Path) -> None:
         assert run("revert", "--nonsense", stderr=full).returncode == 2
 
 
+@posix("no process is interrupted by another")
 def test_an_interruption_after_writing_comes_too_late(config: Path) -> None:
     """Ctrl-C while the result is being told neither cuts it off nor says that nothing was done."""
     config.write_text(LOGGED_IN.replace("Kimi For Coding", "K" * 200_000))
@@ -144,6 +146,7 @@ def test_an_interruption_while_loading(kimifix: Kimifix, tmp_path: Path) -> None
     assert (result.code, result.out, result.err) == (130, "", "")
 
 
+@posix_shell
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize(
     ("arguments", "codes"),
@@ -203,6 +206,7 @@ def test_what_is_no_key_is_refused(config: Path, piped: bytes) -> None:
     assert config.read_text() == LOGGED_IN
 
 
+@posix("there is no /dev/zero")
 def test_a_key_without_end_is_refused(config: Path) -> None:
     """No more is read than a key can have."""
     with Path("/dev/zero").open("rb") as zeros:
@@ -227,9 +231,10 @@ def test_a_home_that_cannot_be(kimifix: Kimifix, config: Path, name: str, verb: 
 
 def test_locales_that_know_few_letters(kimifix: Kimifix, config: Path) -> None:
     """Every name is printed in some form, whatever the code page, and nothing crashes."""
-    config.write_text(LOGGED_IN.replace("Kimi For Coding", "Kimi 编程 🌙 é"))
+    config.write_text(LOGGED_IN.replace("Kimi For Coding", "Kimi 编程 🌙 é"), encoding="utf-8")
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for env in (
-        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        *([] if sys.platform == "win32" else [ascii_only]),
         {"PYTHONIOENCODING": "gbk:strict"},
         {"PYTHONIOENCODING": "cp1252:strict"},
         {"PYTHONIOENCODING": "utf-16"},
@@ -246,6 +251,7 @@ def test_locales_that_know_few_letters(kimifix: Kimifix, config: Path) -> None:
                 assert 'display_name = "Kimi ' in text
 
 
+@posix_shell
 @pytest.mark.parametrize("arguments", ["doctor", "apply --dry-run", "doctor --json", "--help"])
 def test_head_closes_the_pipe(config: Path, arguments: str) -> None:
     """`| head -1` brings no traceback and nothing of Python's own."""
@@ -256,6 +262,7 @@ def test_head_closes_the_pipe(config: Path, arguments: str) -> None:
 
 
 @pytest.mark.skipif("os.geteuid() != 0", reason="only root can become a user that is not listed")
+@posix("users are not numbers")
 def test_a_user_without_home(config: Path, tmp_path: Path) -> None:
     """With --home no other home is needed: what kimifix remembers lies in it."""
     unlisted: dict[str, Any] = {"user": 12345, "group": 12345, "extra_groups": []}
