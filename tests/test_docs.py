@@ -388,6 +388,7 @@ def actions_of(name: str) -> list[str]:
     return used
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the picture shows the paths of Linux")
 def test_picture_shows_what_doctor_prints(tmp_path: Path) -> None:
     """The picture in the README is what its script draws now, times aside."""
     script = ROOT / "docs" / "make_svg.py"
