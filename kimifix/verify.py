@@ -14,8 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kimifix.client.leash import leash
-from kimifix.client.overlay import Overlay, write_private
+from kimifix.client.leash import leash, write_private
 from kimifix.config import decoy
 from kimifix.config.document import Document
 from kimifix.errors import KimifixError
@@ -81,13 +80,12 @@ def verify(
         raise KimifixError("there is no kimi-code that could be asked")
     progress(f"kimi-code answers one prompt, which your plan counts ({SECONDS:.0f} s at most)")
     try:
-        with leash() as held:
-            place = Overlay.make(held.folder / "run", decoy.essence(document, _ONE_ATTEMPT))
+        with leash() as overlay:
+            place = overlay(decoy.essence(document, _ONE_ATTEMPT))
             _sign_in(place.home, machine.home.path)
-            code = place.run(
-                held, machine.install.path.absolute(), _PROMPT, alias, machine.env, seconds=SECONDS
-            )
-            has_answered, words = code == 0 and place.has_answer, place.last_words()
+            program = machine.install.path.absolute()
+            code = place.run(program, _PROMPT, alias, machine.env, seconds=SECONDS)
+            has_answered, words = code == 0 and place.has_answer, place.last_words
     except (OSError, ValueError) as failed:
         raise KimifixError(f"kimi-code cannot be run: {failed}") from failed
     if has_answered:

@@ -21,15 +21,13 @@ import pkgutil
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kimifix.client.leash import Leash, leash
+from kimifix.client.leash import Overlay, leash, write_private
 from kimifix.client.login import slot_of
-from kimifix.client.overlay import Overlay, write_private
-from kimifix.client.recorder import Notes, Recorder
+from kimifix.client.recorder import Captured, Recorder
 from kimifix.errors import KimifixError
 from kimifix.secret import is_identity_header
 
@@ -51,34 +49,7 @@ PATH PATHEXT SYSTEMROOT WINDIR COMSPEC LANG LC_ALL LC_CTYPE
 ASDF_DATA_DIR ASDF_DIR MISE_DATA_DIR NVM_DIR VOLTA_HOME
 KIMI_CODE_IDENTITY_NAME KIMI_CODE_IDENTITY_SLUG KIMI_CODE_LEGACY_FLAG KIMI_SHELL_PATH
 """
-_GUARD = "guard.cjs"
 _CUSTOM_HEADERS = "KIMI_CODE_CUSTOM_HEADERS"
-
-
-@dataclass(frozen=True)
-class Captured:
-    """What the client sent when it was asked to use ``provider`` by way of ``alias``.
-
-    ``method`` and ``path`` are those of its request to a model. ``identity`` has every
-    header that says who is talking (`User-Agent`, `X-Msh-*`), in order and exactly as
-    spelled on the wire; `X-Msh-Device-Name` is the name of this machine. ``credential``
-    names the header that held the credential, as spelled. ``refused`` are the hosts that
-    it tried to reach besides. ``problem`` says in words why there is no request, and is
-    None where there is one.
-    """
-
-    provider: str
-    alias: str
-    method: str | None = None
-    path: str | None = None
-    identity: tuple[tuple[str, str], ...] = ()
-    credential: str | None = None
-    refused: tuple[str, ...] = ()
-    problem: str | None = None
-
-    def spelled(self, header: str) -> tuple[tuple[str, str], ...]:
-        """Return the identity headers of this name in every spelling that was sent."""
-        return tuple(pair for pair in self.identity if pair[0].lower() == header.lower())
 
 
 def capture(
@@ -100,32 +71,21 @@ def capture(
     Raises ``KimifixError`` where loopback cannot be listened on, or the folder of the
     client cannot be made, filled or removed.
     """
-    captured = []
+    found = []
     program = program.absolute()  # the client starts in another folder
     try:
-        with leash() as held, Recorder() as recorder:
+        with leash() as overlay, Recorder() as recorder:
             config = config_for(recorder.url)
-            for number, (provider, alias) in enumerate(providers.items()):
+            for provider, alias in providers.items():
                 progress(f"starting kimi-code on loopback to see what it sends for `{provider}`")
-                place = Overlay.make(held.folder / str(number), config)
-                _prepare(place, config, recorder.url)
-                variables = _environment(env, place, recorder, config)
-                notes = recorder.start_over()
-                problem = _run(held, program, alias, place, variables, seconds, notes)
-                captured.append(_captured(provider, alias, notes, problem))
+                place = overlay(config)
+                variables = _prepare(place, recorder, env, tomllib.loads(config))
+                recorder.captured = one = Captured(provider, alias)
+                one.problem = _run(place, program, variables, seconds, one)
+                found.append(one)
     except OSError as error:
         raise KimifixError(f"kimi-code cannot be run on loopback: {error}") from error
-    return captured
-
-
-def _captured(provider: str, alias: str, notes: Notes, problem: str | None) -> Captured:
-    refused = tuple(notes.refused)
-    if not notes.asked.is_set():
-        return Captured(provider, alias, refused=refused, problem=problem)
-    identity = tuple(pair for pair in notes.headers if is_identity_header(pair[0]))
-    names = (name for name, _ in notes.headers)
-    credential = next((n for n in names if n.lower() in ("authorization", "x-api-key")), None)
-    return Captured(provider, alias, notes.method, notes.path, identity, credential, refused)
+    return found
 
 
 _CREDENTIALS = json.dumps(
@@ -140,47 +100,29 @@ _CREDENTIALS = json.dumps(
 )
 
 
-def _prepare(place: Overlay, config: str, url: str) -> None:
-    """Add to the home of the client what keeps it on loopback, and a login in every slot."""
-    guard = pkgutil.get_data("kimifix.client", _GUARD)
-    (place.user / _GUARD).write_bytes(guard or b"")
+def _prepare(
+    place: Overlay, recorder: Recorder, env: Mapping[str, str], data: Mapping[str, Any]
+) -> dict[str, str]:
+    """Add a login in every slot, and return what the client may know of the environment.
+
+    What keeps it on loopback is among it.
+    """
+    url = recorder.url
+    hosts = {"KIMI_CODE_BASE_URL": url + _BASE_PATH, "KIMI_CODE_OAUTH_HOST": url}
+    providers = data.get("providers", {}).values()
     credentials = place.home / "credentials"
     credentials.mkdir(mode=0o700)
-    for slot in _slots(config, url):
+    for slot in _slots([*providers, *data.get("models", {}).values()], hosts):
         write_private(credentials / f"{slot}.json", _CREDENTIALS)
+    guard = place.user / "guard.cjs"
+    guard.write_bytes(pkgutil.get_data("kimifix.client", guard.name) or b"")
 
-
-def _slots(config: str, url: str) -> set[str]:
-    """Return the names of the login slots that an entry of ``config`` may come to use."""
-    data = tomllib.loads(config)
-    entries = [*_tables(data, "providers"), *_tables(data, "models")]
-    hosts = _hosts(url)
-    slots = {slot_of(entry, hosts, managed=m) for entry in entries for m in (False, True)}
-    names = {slot.removeprefix("oauth/") for slot in slots if slot}
-    return {name for name in names if re.fullmatch(r"[A-Za-z0-9_-]+", name)}
-
-
-def _tables(data: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:
-    entries = data.get(section)
-    values = entries.values() if isinstance(entries, dict) else ()
-    return [entry for entry in values if isinstance(entry, dict)]
-
-
-def _hosts(url: str) -> dict[str, str]:
-    """Return the variables that lead the managed provider and its login to ``url``."""
-    return {"KIMI_CODE_BASE_URL": url + _BASE_PATH, "KIMI_CODE_OAUTH_HOST": url}
-
-
-def _environment(
-    env: Mapping[str, str], place: Overlay, recorder: Recorder, config: str
-) -> dict[str, str]:
-    """Return what the client may know of the environment, and what keeps it on loopback."""
     variables = {name: env[name] for name in _PASSED_ON.split() if name in env}
-    for entry in _tables(tomllib.loads(config), "providers"):
-        name = entry.get("api_key_env")
-        if isinstance(name, str) and env.get(name) and name not in variables:
-            variables[name] = _DUMMY
-    identity = [line for line in env.get(_CUSTOM_HEADERS, "").split("\n") if _is_identity(line)]
+    for name in (entry.get("api_key_env") for entry in providers):
+        if isinstance(name, str) and env.get(name):
+            variables.setdefault(name, _DUMMY)
+    lines = env.get(_CUSTOM_HEADERS, "").split("\n")
+    identity = [line for line in lines if is_identity_header(line.partition(":")[0].strip())]
     if identity:
         variables[_CUSTOM_HEADERS] = "\n".join(identity)
     bash = _git_bash(env)
@@ -191,12 +133,19 @@ def _environment(
         **variables,
         **dict.fromkeys(("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"), str(place.user)),
         **dict.fromkeys(names, recorder.proxy),
-        **_hosts(recorder.url),
+        **hosts,
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
         "NODE_USE_ENV_PROXY": "1",
-        "NODE_OPTIONS": f"--require {json.dumps(str(place.user / _GUARD))}",
+        "NODE_OPTIONS": f"--require {json.dumps(str(guard))}",
     }
+
+
+def _slots(entries: Iterable[Mapping[str, Any]], env: Mapping[str, str]) -> set[str]:
+    """Return the names of the login slots that one of ``entries`` may come to use."""
+    slots = {slot_of(entry, env, managed=m) for entry in entries for m in (False, True)}
+    names = {slot.removeprefix("oauth/") for slot in slots if slot}
+    return {name for name in names if re.fullmatch(r"[A-Za-z0-9_-]+", name)}
 
 
 def _git_bash(env: Mapping[str, str]) -> Path | None:
@@ -211,32 +160,18 @@ def _git_bash(env: Mapping[str, str]) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _is_identity(line: str) -> bool:
-    name, colon, _ = line.partition(":")
-    return bool(colon) and is_identity_header(name.strip())
-
-
 def _run(
-    held: Leash,
-    program: Path,
-    alias: str,
-    place: Overlay,
-    variables: Mapping[str, str],
-    seconds: float,
-    notes: Notes,
+    place: Overlay, program: Path, variables: Mapping[str, str], seconds: float, one: Captured
 ) -> str | None:
     """Run the client until it has sent its request; return why it has not, if it has not."""
     try:
         code = place.run(
-            held, program, _PROMPT, alias, variables, seconds=seconds, enough=notes.asked.is_set
+            program, _PROMPT, one.alias, variables, seconds=seconds, enough=one.asked.is_set
         )
     except (OSError, ValueError) as error:
         return f"the client cannot be started: {getattr(error, 'strerror', None) or error}"
-    if notes.asked.wait(_SECONDS_TO_ARRIVE):
+    if one.asked.wait(_SECONDS_TO_ARRIVE):
         return None
-    last = place.last_words()
-    if code is None:
-        problem = f"the client sent no request within {seconds:g} seconds"
-    else:
-        problem = f"the client sent no request and ended with exit code {code}"
-    return f"{problem}: {last}" if last else problem
+    end = f"within {seconds:g} seconds" if code is None else f"and ended with exit code {code}"
+    words = place.last_words
+    return f"the client sent no request {end}" + (f": {words}" if words else "")

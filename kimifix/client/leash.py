@@ -1,4 +1,4 @@
-"""A private folder and the programs that run in it: both are gone behind the block they serve."""
+"""A private folder and the clients that run in it: all are gone behind the block they serve."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from kimifix.client.processes import system_program
 from kimifix.errors import KimifixError
+from kimifix.reader import read_end
+from kimifix.secret import SEQUENCE, redact
 
 _SECONDS_TO_OBEY = 2.0
 _SECONDS_TO_REMOVE = 5.0
@@ -31,38 +33,78 @@ _ENDINGS = [
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")
     if hasattr(signal, name)
 ]
+_OWN_GROUP: dict[str, Any] = {"start_new_session": True}
+if sys.platform == "win32":
+    _FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    _OWN_GROUP = {"creationflags": _FLAGS}
 _UNFIT_FOR_CMD = re.compile(r'[&|<>^%!"\x00-\x1f]')
 
+_OUTPUT_BYTES = 8192
+_LONGEST_WORDS = 300
+_SAYS_NOTHING = re.compile(r"kimi version |See log: |To resume this session")
 
-class Leash:
-    """What ``leash`` gives: a ``folder`` of mode 0700, and programs that run in it."""
 
-    def __init__(self, folder: Path, signals: list[int]) -> None:
-        self.folder = folder
+class Overlay:
+    """Where one run of the client lives: ``user`` is its user's folder, ``home`` its home."""
+
+    def __init__(self, folder: Path, config: str, signals: list[int]) -> None:
+        self._folder = folder
         self._signals = signals
+        self.user = Path(tempfile.mkdtemp(dir=folder))
+        self.home, self._project, self._temporary = new = [
+            self.user / name for name in ("home", "project", "tmp")
+        ]
+        for path in new:
+            path.mkdir(mode=0o700)
+        # The client looks for instructions and settings of a project upwards, up to this.
+        (self._project / ".git").mkdir()
+        write_private(self.home / "config.toml", config)
 
     def run(
         self,
-        command: list[str],
+        program: Path,
+        prompt: str,
+        alias: str | None,
         env: Mapping[str, str],
-        cwd: Path,
-        stdout: IO[bytes],
-        stderr: IO[bytes],
         *,
         seconds: float,
         enough: Callable[[], bool] = lambda: False,
     ) -> int | None:
-        """Run a program until ``enough`` says so; return its exit code, None if it was ended.
+        """Ask ``program`` for the answer to ``prompt`` by way of ``alias``, None for its default.
 
-        It is also ended behind ``seconds``, and when a signal asks this process to end. Its
-        children end with it; on Linux those, too, that have left its group.
+        Returns its exit code, None if it was ended: behind ``seconds``, when ``enough`` says
+        so, and when a signal asks this process to end. Its children end with it; on Linux
+        those, too, that have left its group.
 
         Raises ``OSError`` where it cannot be started, ``ValueError`` where Windows' shell
         would read the command otherwise.
         """
         if self._signals:
             return None
-        process = _start(command, env, cwd, stdout, stderr)
+        folders = env.get("PATH", "").split(os.pathsep)
+        if str(program.parent) not in folders:  # its Node lies beside it, as nvm does
+            folders = [str(program.parent), *filter(None, folders)]
+        variables = {
+            **env,
+            **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self._temporary)),
+            "PATH": os.pathsep.join(folders),
+            "KIMI_CODE_HOME": str(self.home),
+            "KIMI_CODE_NO_AUTO_UPDATE": "1",
+            "KIMI_DISABLE_TELEMETRY": "1",
+            "TERM": "dumb",
+        }
+        command = [str(program), "-p", prompt, *(() if alias is None else ("-m", alias))]
+        is_batch = program.suffix.lower() in (".cmd", ".bat")
+        with (self.user / "out").open("wb") as out, (self.user / "err").open("wb") as err:
+            process = subprocess.Popen(
+                _for_windows(command) if is_batch else command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=self._project,
+                env=variables,
+                **_OWN_GROUP,
+            )
         deadline = time.monotonic() + seconds
         try:
             while not (enough() or self._signals) and time.monotonic() < deadline:
@@ -71,19 +113,44 @@ class Leash:
             return None
         finally:
             _end(process)
-            _end_strays(self.folder)
+            _end_strays(self._folder)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether the client has written a word to stdout."""
+        return any(map(str.isalnum, self._printed("out")))
+
+    @property
+    def last_words(self) -> str:
+        """The line of stderr that says most: the last error, else the last line."""
+        lines = [line.strip() for line in self._printed("err").split("\n")]
+        lines = [line for line in lines if line and not _SAYS_NOTHING.match(line)]
+        errors = [line for line in lines if re.match(r"\w*error\b", line, re.IGNORECASE)]
+        return (errors or lines or [""])[-1][:_LONGEST_WORDS]
+
+    def _printed(self, stream: str) -> str:
+        text = read_end(self.user / stream, _OUTPUT_BYTES).decode("utf-8", errors="replace")
+        text = SEQUENCE.sub("", redact(text))
+        return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a new file for this user alone; raises ``OSError`` where that fails."""
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8", newline="")
 
 
 @contextmanager
-def leash() -> Iterator[Leash]:
-    """Give a new private folder, and remove it behind the block, whatever ends that.
+def leash() -> Iterator[Callable[[str], Overlay]]:
+    """Give a function that makes an overlay with a config; remove them all behind the block.
 
-    A signal that asks this process to end is noted, lets ``Leash.run`` return, and acts
+    A signal that asks this process to end is noted, lets ``Overlay.run`` return, and acts
     behind the block: ``KeyboardInterrupt`` for SIGINT, ``SystemExit`` for the others.
     Outside the main thread Python handles none. What an earlier run left because it was
     killed goes first.
 
-    Raises ``KimifixError`` where the folder cannot be made or removed.
+    Raises ``KimifixError`` where the folder cannot be made or removed; the function raises
+    ``OSError``.
     """
     signals: list[int] = []
     before: dict[int, Any] = {}
@@ -94,7 +161,7 @@ def leash() -> Iterator[Leash]:
     try:
         _sweep()
         with _private_folder() as folder:
-            yield Leash(folder, signals)
+            yield lambda config: Overlay(folder, config, signals)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -153,29 +220,6 @@ def _sweep() -> None:
                 _remove(folder)
 
 
-def _start(
-    command: list[str],
-    env: Mapping[str, str],
-    cwd: Path,
-    stdout: IO[bytes],
-    stderr: IO[bytes],
-) -> subprocess.Popen[bytes]:
-    """Start a program as the leader of a group of its own."""
-    own_group: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-        own_group = {"creationflags": flags}
-    return subprocess.Popen(
-        _for_windows(command) if command[0].lower().endswith((".cmd", ".bat")) else command,
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        cwd=cwd,
-        env=dict(env),
-        **own_group,
-    )
-
-
 def _for_windows(command: list[str]) -> str:
     """Return the command line that starts a batch file, which only Windows' shell can.
 
@@ -216,10 +260,12 @@ def _end_strays(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove the folder, also while a process that was just killed lets go of it."""
+    """Remove the folder, its mark last, also while a killed process still lets go of it."""
     deadline = time.monotonic() + _SECONDS_TO_REMOVE
     while True:
-        shutil.rmtree(folder, ignore_errors=True)
+        inside = [path for path in folder.glob("*") if path.name != _MARK]
+        for path in inside or [folder]:
+            shutil.rmtree(path, ignore_errors=True)
         if not folder.exists():
             return
         if time.monotonic() > deadline:

@@ -14,71 +14,72 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
+from kimifix.secret import is_identity_header
+
 _POLL_SECONDS = 0.05
+Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass
-class Notes:
-    """What the recorder saw of one run of the client.
+class Captured:
+    """What the client sent when it was asked to use ``provider`` by way of ``alias``.
 
-    ``asked`` is set once there was a request to a model; ``method``, ``path`` and
-    ``headers``, in order and exactly as spelled on the wire, are those of the first.
-    ``refused`` has the hosts for which it was used as a proxy.
+    ``method``, ``path`` and ``headers``, in order and exactly as spelled on the wire, are
+    those of its first request to a model, with which ``asked`` is set. ``refused`` are the
+    hosts that it tried to reach besides. ``problem`` says in words why there is no request,
+    and is None where there is one.
     """
 
-    asked: threading.Event = field(default_factory=threading.Event)
-    method: str = ""
-    path: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
-    refused: dict[str, None] = field(default_factory=dict)
-
-
-class Recorder:
-    """The server: start it with ``with``. Raises ``OSError`` where loopback cannot be used."""
-
-    def __init__(self) -> None:
-        self._server = _Listener(("127.0.0.1", 0), _Handler)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True
-        )
-
-    def __enter__(self) -> Recorder:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    provider: str
+    alias: str
+    method: str | None = None
+    path: str | None = None
+    headers: Headers = ()
+    refused: list[str] = field(default_factory=list)
+    problem: str | None = None
+    asked: threading.Event = field(default_factory=threading.Event, compare=False)
 
     @property
-    def url(self) -> str:
-        """The root of the server, `http://host:port/secret`."""
-        return f"http://{self._address}/{self._server.secret}"
+    def identity(self) -> Headers:
+        """The headers that say who is talking; `X-Msh-Device-Name` is the name of this machine."""
+        return tuple(pair for pair in self.headers if is_identity_header(pair[0]))
 
     @property
-    def proxy(self) -> str:
-        """The same server as a proxy, `http://user:secret@host:port`."""
-        return f"http://kimifix:{self._server.secret}@{self._address}"
+    def credential(self) -> str | None:
+        """The name of the header that held the credential, as spelled."""
+        names = (name for name, _ in self.headers)
+        return next((n for n in names if n.lower() in ("authorization", "x-api-key")), None)
 
-    @property
-    def _address(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
-
-    def start_over(self) -> Notes:
-        """Return fresh notes; requests from now on go there."""
-        self._server.notes = Notes()
-        return self._server.notes
+    def spelled(self, header: str) -> Headers:
+        """Return the identity headers of this name in every spelling that was sent."""
+        return tuple(pair for pair in self.identity if pair[0].lower() == header.lower())
 
 
-class _Listener(socketserver.ThreadingTCPServer):
+class Recorder(socketserver.ThreadingTCPServer):
+    """The server: start it with ``with``; what comes goes into ``captured``.
+
+    Raises ``OSError`` where loopback cannot be used.
+    """
+
     # No HTTPServer: it would look up a name for its own address.
     daemon_threads = True
     block_on_close = False
-    notes = Notes()
+    captured = Captured("", "")
 
-    def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.secret = secrets.token_hex(16)
+        address = f"127.0.0.1:{self.server_address[1]}"
+        self.url = f"http://{address}/{self.secret}"
+        self.proxy = f"http://kimifix:{self.secret}@{address}"
+
+    def __enter__(self) -> Recorder:
+        threading.Thread(target=self.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
 
     def handle_error(self, *_: object) -> None:
         """Say nothing: a client that is ended in the middle of a request is no error."""
@@ -86,23 +87,24 @@ class _Listener(socketserver.ThreadingTCPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     timeout = 30
-    server: _Listener
+    server: Recorder
 
     def log_message(self, *_: object) -> None:
         pass
 
     def do_POST(self) -> None:
-        notes, secret = self.server.notes, self.server.secret
+        captured, secret = self.server.captured, self.server.secret
         pair = base64.b64encode(f"kimifix:{secret}".encode()).decode()
-        root = f"/{secret}/"
-        path = f"/{self.path.removeprefix(root)}"
-        if not self.path.startswith(root):
-            if self.headers.get("proxy-authorization") == f"Basic {pair}":
-                notes.refused[urlsplit(self.path).netloc or self.path] = None
-        elif self.command == "POST" and _asks_a_model(path) and not notes.asked.is_set():
-            notes.method, notes.path = self.command, path
-            notes.headers = tuple(self.headers.items())
-            notes.asked.set()
+        path = self.path.removeprefix(f"/{secret}")
+        if path == self.path:
+            host = urlsplit(path).netloc or path
+            knows = self.headers.get("proxy-authorization") == f"Basic {pair}"
+            if knows and host not in captured.refused:
+                captured.refused.append(host)
+        elif self.command == "POST" and _asks_a_model(path) and not captured.asked.is_set():
+            captured.method, captured.path = self.command, path
+            captured.headers = tuple(self.headers.items())
+            captured.asked.set()
         self.send_response(403)
         self.send_header("content-length", "0")
         self.end_headers()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from kimifix.client.capture import Captured, capture
+from kimifix.client.capture import capture
+from kimifix.client.recorder import Captured
 from kimifix.config.decoy import decoy
 from kimifix.config.document import MANAGED, OWN
 from kimifix.config.routes import PLATFORM_HEADER, platform_of
@@ -98,17 +99,9 @@ def _hint(machine: Machine, recorded: list[Captured]) -> str | None:
 
 
 def _data(one: Captured) -> dict[str, object]:
-    return {
-        "provider": one.provider,
-        "alias": one.alias,
-        "method": one.method,
-        "path": one.path,
-        # The name of the machine is nobody's business in a pasted report.
-        "identity": [
-            [name, MASK if name.lower() in _PRIVATE_HEADERS else value]
-            for name, value in one.identity
-        ],
-        "credential": one.credential,
-        "refused": list(one.refused),
-        "problem": one.problem,
-    }
+    names = ("provider", "alias", "method", "path", "credential", "refused", "problem")
+    # The name of the machine is nobody's business in a pasted report.
+    identity = [
+        [name, MASK if name.lower() in _PRIVATE_HEADERS else value] for name, value in one.identity
+    ]
+    return {**{name: getattr(one, name) for name in names}, "identity": identity}

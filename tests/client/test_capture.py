@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 from support.platforms import lacking_in_wine, posix
 
-from kimifix.client.capture import Captured, capture
+from kimifix.client.capture import capture
+from kimifix.client.recorder import Captured
 from kimifix.config.decoy import decoy
 from kimifix.config.document import Document
 from kimifix.errors import KimifixError
@@ -149,14 +150,10 @@ def test_what_is_sent_is_told_as_it_was_on_the_wire(
 ) -> None:
     """Method, path, the identity in its spelling, and the header of the credential."""
     (seen,) = run(client())
-    assert seen == Captured(
-        "kimifix",
-        "kimifix/k",
-        "POST",
-        "/coding/v1/chat/completions",
-        (("user-agent", "fake/1"), ("X-Msh-Platform", "kimi_cli")),
-        "authorization",
-    )
+    assert (seen.provider, seen.alias, seen.problem) == ("kimifix", "kimifix/k", None)
+    assert (seen.method, seen.path) == ("POST", "/coding/v1/chat/completions")
+    assert seen.identity == (("user-agent", "fake/1"), ("X-Msh-Platform", "kimi_cli"))
+    assert seen.credential == "authorization"
     assert not list(temporary.iterdir())
 
 
@@ -358,6 +355,26 @@ def test_the_next_run_sweeps_what_a_killed_one_left(
         assert seen.problem == "the client sent no request and ended with exit code 0"
 
 
+def test_a_run_killed_while_it_removes_its_folder_is_swept(
+    client: Callable[..., Path], temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could hold a secret goes before the mark by which the next run knows the folder."""
+    calls: list[str] = []
+
+    def killed(path: object, **_: object) -> None:
+        calls.append(str(path))
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed)
+        with pytest.raises(ZeroDivisionError):
+            run(client())
+    (left,) = temporary.iterdir()
+    assert calls == [str(path) for path in left.iterdir() if path.is_dir()]
+    run(Path("/bin/true"))
+    assert not list(temporary.iterdir())
+
+
 @contextmanager
 def hanging(program: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that captures what ``program`` sends, from when that hangs."""
@@ -517,7 +534,7 @@ def test_the_recorder_is_the_only_way_out(
     assert {env[f"{kind}_PROXY"] for kind in ("HTTP", "HTTPS")} == {proxy}
     assert env["KIMI_CODE_BASE_URL"] == f"{recorder}/coding/v1"
     assert env["NO_PROXY"] == "127.0.0.1"
-    assert seen.refused == ("telemetry.example:443", "updates.example")
+    assert seen.refused == ["telemetry.example:443", "updates.example"]
     assert seen.problem is None
 
 
@@ -527,7 +544,7 @@ def test_nobody_else_can_speak_to_the_recorder(
     """What does not know the secret in the address leaves no trace in the result."""
     (seen,) = run(client(before=["forge"]))
     assert seen.spelled("X-Msh-Platform") == (("X-Msh-Platform", "kimi_cli"),)
-    assert seen.refused == ()
+    assert seen.refused == []
 
 
 def test_without_a_folder_for_temporary_files_it_says_so(

@@ -12,7 +12,8 @@ import pytest
 from support.clients import client
 from support.machine import Machine
 
-from kimifix.client.capture import Captured, capture
+from kimifix.client.capture import capture
+from kimifix.client.recorder import Captured
 from kimifix.config.decoy import decoy
 from kimifix.config.document import Document
 
@@ -69,7 +70,7 @@ def test_the_header_route_is_told_from_the_managed_provider(
     agent = (("User-Agent", f"kimi-code-cli/{version}"),)
     assert managed.spelled("user-agent") == own.spelled("user-agent") == agent
     assert managed.credential == own.credential == "authorization"
-    assert managed.refused == own.refused == ()
+    assert managed.refused == own.refused == []
     assert machine.server.requests == []
     assert machine.server.strangers == []
     assert files(machine.home) == before
