@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from kimifix.client.logs import newest_files
 from kimifix.reader import read_end
@@ -25,20 +25,13 @@ _TAIL_BYTES = 256 * 1024
 _ALIAS = re.compile(rb'(?<!\\)"(?:modelAlias|usage\.record","model)":("(?:[^"\\\n]|\\.)*")')
 
 
-class Session(NamedTuple):
-    """A session by its id, and the alias that it goes on with."""
-
-    id: str
-    alias: str
-
-
-def newest(home: Path) -> Iterator[Session]:
-    """Yield the sessions that were used last, the last one first."""
+def newest(home: Path) -> Iterator[tuple[str, str]]:
+    """Yield id and alias of the sessions that were used last, the last one first."""
     for path in newest_files(home, (_PLACE,), _MOST_FILES):
         with suppress(OSError, ValueError):
             noted = _ALIAS.findall(read_end(path, _TAIL_BYTES))
             if noted:
-                yield Session(path.parents[2].name, json.loads(noted[-1]))
+                yield path.parents[2].name, json.loads(noted[-1])
 
 
 def resumed(
@@ -50,5 +43,6 @@ def resumed(
     """
     aliases = {model.get("model"): alias for alias, model in new.items()}
     twins = {alias: aliases.get(model.get("model")) for alias, model in old.items()}
-    found = ((session.id, twins.get(session.alias)) for session in newest(home))
-    return tuple(islice((f"kimi -S {quoted(i)} -m {quoted(twin)}" for i, twin in found if twin), 3))
+    found = ((session, twins.get(alias)) for session, alias in newest(home))
+    commands = (f"kimi -S {quoted(session)} -m {quoted(twin)}" for session, twin in found if twin)
+    return tuple(islice(commands, 3))

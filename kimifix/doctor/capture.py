@@ -8,9 +8,9 @@ from functools import partial
 from kimifix.client.capture import capture
 from kimifix.client.recorder import Captured
 from kimifix.config.decoy import decoy
-from kimifix.config.document import MANAGED, OWN
+from kimifix.config.document import MANAGED, OWN, Document
 from kimifix.config.routes import PLATFORM_HEADER, platform_of
-from kimifix.doctor.finding import Finding, Status
+from kimifix.doctor.finding import Finding
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.secret import MASK
@@ -24,7 +24,7 @@ def check_capture(machine: Machine, progress: Callable[[str], None]) -> Finding:
     """Return what the installed client really sends for the managed and the own provider."""
     if machine.install is None:
         return Finding("skipped", "there is no kimi-code to run")
-    asked = _aliases(machine)
+    asked = _aliases(machine.document)
     if not asked:
         return Finding("skipped", "no model of the managed or the own provider")
     recorded = capture(
@@ -36,9 +36,13 @@ def check_capture(machine: Machine, progress: Callable[[str], None]) -> Finding:
         progress=progress,
     )
     data = {"captured": [_data(one) for one in recorded]}
-    status: Status = "ok" if all(_is_expected(machine, one) for one in recorded) else "warning"
     message = "; ".join(_sentence(one) for one in recorded)
-    return Finding(status, message, _hint(machine, recorded), data)
+    if any(one.problem for one in recorded):
+        hint = "does `kimi --version` run in this shell? kimi-code needs Node 22.19 or later"
+        return Finding("warning", message, hint, data)
+    if not all(_is_expected(machine, one) for one in recorded):
+        return Finding("warning", message, "run `kimifix apply` again, then look again", data)
+    return Finding("ok", message, data=data)
 
 
 def check_verify(machine: Machine, progress: Callable[[str], None]) -> Finding:
@@ -54,32 +58,22 @@ def check_verify(machine: Machine, progress: Callable[[str], None]) -> Finding:
     return Finding("error", f"kimi-code gets no answer: {done.sentence}", done.advice, data)
 
 
-def _aliases(machine: Machine) -> dict[str, str]:
+def _aliases(document: Document) -> dict[str, str]:
     """Return one alias for each provider in question, the default where it is one of them."""
-    found = {}
-    document = machine.document
     default = document.data.get("default_model")
-    for provider, aliases in (
-        (MANAGED, document.served_by(MANAGED)),
-        (OWN, document.aliases_of(OWN)),
-    ):
-        if aliases:
-            found[provider] = str(default) if default in aliases else next(iter(aliases))
-    return found
-
-
-def _platform(one: Captured) -> str | None:
-    return next((value for _, value in one.spelled(PLATFORM_HEADER)), None)
+    served = {MANAGED: document.served_by(MANAGED), OWN: document.aliases_of(OWN)}
+    return {
+        provider: str(default) if default in aliases else next(iter(aliases))
+        for provider, aliases in served.items()
+        if aliases
+    }
 
 
 def _is_expected(machine: Machine, one: Captured) -> bool:
     """Tell whether the client sent what the config asks for, once."""
-    if one.problem or len(one.spelled(PLATFORM_HEADER)) > 1:
-        return False
-    if one.provider != OWN:
-        return True
-    wanted = platform_of(machine.document.own or {})
-    return wanted is None or _platform(one) == wanted
+    sent = [value for _, value in one.spelled(PLATFORM_HEADER)]
+    wanted = platform_of(machine.document.own or {}) if one.provider == OWN else None
+    return len(sent) <= 1 if wanted is None else sent == [wanted]
 
 
 def _sentence(one: Captured) -> str:
@@ -88,14 +82,6 @@ def _sentence(one: Captured) -> str:
     spelled = one.spelled(PLATFORM_HEADER)
     sent = " and ".join(f"{name}: {value}" for name, value in spelled) or f"no {PLATFORM_HEADER}"
     return f"{one.provider} sends {sent} ({one.method} {one.path})"
-
-
-def _hint(machine: Machine, recorded: list[Captured]) -> str | None:
-    if any(one.problem for one in recorded):
-        return "does `kimi --version` run in this shell? kimi-code needs Node 22.19 or later"
-    if not all(_is_expected(machine, one) for one in recorded):
-        return "run `kimifix apply` again, then look again"
-    return None
 
 
 def _data(one: Captured) -> dict[str, object]:
