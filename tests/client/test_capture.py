@@ -247,7 +247,7 @@ def test_a_crash_is_told_in_the_client_s_words(
     """The exit code and the line of stderr that says most, fit to be printed."""
     (seen,) = run(client(before=["crash"]))
     assert seen.problem == (
-        "the client sent no request and ended with exit code 7: error: failed:  [31mno luck"
+        "the client sent no request and ended with exit code 7: error: failed: no luck"
     )
     assert not list(temporary.iterdir())
 
