@@ -31,9 +31,17 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _LOCK_PAUSE_SECONDS = 0.05
 _WINDOWS_LOCK_OFFSET = 1 << 30  # away from the process number that others read
 _ACL = "system.posix_acl_access"
-# Where an entry of an ACL takes its rights from: the owner's, the mask and the others' are
-# those of the mode; all others are its own (Linux, posix_acl_xattr.h).
+# The entries of an ACL that are the mode's, and where in it (Linux, posix_acl_xattr.h).
 _SHIFTS = {0x01: 6, 0x10: 3, 0x20: 0}
+_ACCESS = "see who owns the file and its folder; "
+if sys.platform == "win32":
+    _ACCESS = "it may be marked read-only, or open in another program; "
+_SPACE = "free some space on this disk, then run kimifix again; "
+_HINTS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EFBIG), _SPACE),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _ACCESS),
+    errno.EROFS: "the file system is read-only; ",
+}
 
 
 @dataclass(frozen=True)
@@ -65,17 +73,14 @@ class Snapshot:
         """What the file loses when it is replaced, each as a sentence."""
         found = []
         if self.links > 1:
-            found.append(
-                f"the config has {self.links} names (hard links): the other ones keep the old file"
-            )
+            found.append(f"the config has {self.links} hard links: the others keep the old file")
         if sys.platform != "win32" and self.content is not None and os.geteuid() != 0:
             if self.uid != os.geteuid():
-                found.append(f"the config belongs to another user ({self.uid}) and becomes yours")
+                found.append(f"the config belongs to user {self.uid} and will belong to you")
             if self.gid not in (os.getegid(), *os.getgroups()):
-                found.append(f"the group of the config ({self.gid}) loses its rights")
+                found.append(f"group {self.gid} loses its rights on the config")
         if self.others:
-            names = ", ".join(self.others)
-            found.append(f"the config loses extended attributes that cannot be copied: {names}")
+            found.append(f"attributes of the config will be lost: {', '.join(self.others)}")
         return found
 
 
@@ -138,28 +143,19 @@ def sha256_of(path: Path) -> str | None:
         return ""
 
 
-def write_new(
-    path: Path,
-    content: bytes,
-    mode: int,
-    like: Snapshot | None = None,
-    *,
-    durable: bool = True,
-) -> None:
-    """Write a file that did not exist, private until it is whole, and on disk if ``durable``.
+def write_new(path: Path, content: bytes, mode: int, like: Snapshot | None = None) -> None:
+    """Write a file that did not exist, private until it is whole, and on disk on return.
 
     It gets owner, group and attributes of ``like``, where there is such a file and we may.
     """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, PRIVATE_FILE)
     try:
         _write_all(handle, content)
+        if like is not None and like.content is not None:
+            mode = _made_like(handle, like, mode)
         if sys.platform != "win32":
-            if like is not None and like.content is not None:
-                mode = _keep_owner(handle, like, mode)
-                _keep_attributes(handle, like, mode)
             os.fchmod(handle, mode)
-        if durable:
-            _sync(handle)
+        _sync(handle)
     except OSError as error:  # which names no file
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
@@ -172,39 +168,34 @@ def _write_all(handle: int, content: bytes) -> None:
         left = left[os.write(handle, left) :]
 
 
-def _keep_owner(handle: int, like: Snapshot, mode: int) -> int:
-    """Give the file the owner and group of ``like`` where we may; return the mode to give it.
+def _made_like(handle: int, like: Snapshot, mode: int) -> int:
+    """Give the file owner, group and attributes of ``like``; return the mode it may have.
 
     Where the group cannot be kept, another one must not get its rights.
     """
     if sys.platform == "win32":
         return mode
-    status = os.fstat(handle)
-    if (status.st_uid, status.st_gid) != (like.uid, like.gid):
+    for owner in ((-1, like.gid), (like.uid, -1)):
         with suppress(PermissionError):
-            os.fchown(handle, like.uid, like.gid)
-        with suppress(PermissionError):
-            os.fchown(handle, -1, like.gid)
-    return mode if os.fstat(handle).st_gid == like.gid else mode & ~0o070
-
-
-def _keep_attributes(handle: int, like: Snapshot, mode: int) -> None:
-    """Give the file the extended attributes of ``like``, and an ACL that ``mode`` bounds."""
-    if sys.platform != "linux":
-        return
-    for name, value in like.attributes.items():
-        os.setxattr(handle, name, _bounded(value, mode) if name == _ACL else value)
-    if _ACL not in like.attributes:  # one that the folder gives to new files
-        with suppress(OSError):
-            os.removexattr(handle, _ACL)
+            os.fchown(handle, *owner)
+    if os.fstat(handle).st_gid != like.gid:
+        mode &= ~0o070
+    if sys.platform == "linux":
+        for name, value in like.attributes.items():
+            os.setxattr(handle, name, _bounded(value, mode) if name == _ACL else value)
+        if _ACL not in like.attributes:
+            with suppress(OSError):  # one that the folder gives to new files
+                os.removexattr(handle, _ACL)
+    return mode
 
 
 def _bounded(acl: bytes, mode: int) -> bytes:
-    entries = bytearray(acl[:4])
-    for tag, rights, who in struct.iter_unpack("<HHI", acl[4:]):
-        by_mode = tag in _SHIFTS
-        entries += struct.pack("<HHI", tag, mode >> _SHIFTS[tag] & 7 if by_mode else rights, who)
-    return bytes(entries)
+    """Return the ACL with the rights of ``mode`` for the owner, the mask and all others."""
+    entries = struct.iter_unpack("<HHI", acl[4:])
+    return acl[:4] + b"".join(
+        struct.pack("<HHI", tag, mode >> _SHIFTS[tag] & 7 if tag in _SHIFTS else rights, who)
+        for tag, rights, who in entries
+    )
 
 
 def rename(source: Path, target: Path, *, exchange: bool) -> bool:
@@ -323,18 +314,15 @@ def _try_lock(handle: int) -> bool:
             import msvcrt
 
             os.lseek(handle, _WINDOWS_LOCK_OFFSET, os.SEEK_SET)
-            try:
-                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-            finally:
-                os.lseek(handle, 0, os.SEEK_SET)
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
 
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-            return False
-        raise
+    except (BlockingIOError, PermissionError):
+        return False
+    finally:
+        os.lseek(handle, 0, os.SEEK_SET)
     return True
 
 
@@ -350,14 +338,4 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
 
 def write_hint(error: OSError) -> str:
     """Return what to do about a write that the system refused."""
-    match error.errno:
-        case errno.ENOSPC | errno.EFBIG:
-            return "free some space on this disk, then run kimifix again; the config is as it was"
-        case errno.EROFS:
-            return "the file system is read-only; the config is as it was"
-        case errno.EACCES if sys.platform == "win32":
-            return "it may be marked read-only, or open in another program; the config is as it was"
-        case errno.EACCES | errno.EPERM:
-            return "see who owns the file and its folder; the config is as it was"
-        case _:
-            return "the config is as it was"
+    return f"{_HINTS.get(error.errno or 0, '')}the config is as it was"

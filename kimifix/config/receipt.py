@@ -68,13 +68,12 @@ class Intent:
             replaces = fields.pop("replaces", None)  # earlier receipts say nothing of it
             if "undo" not in fields:
                 return _checked(cls, {**fields, "replaces": replaces, "receipt": None})
-            undo = fields["undo"]
-            moved = [_moved(entry) for entry in undo["moved"]]
-            fields["undo"] = _checked(Undo, {**undo, "moved": tuple(moved)})
+            moved = tuple(_moved(entry) for entry in fields["undo"]["moved"])
+            fields["undo"] = _checked(Undo, {**fields["undo"], "moved": moved})
             fields["wrote"] = tuple(fields.get("wrote", ()))
             receipt = _checked(Receipt, fields)
-            made = {"replaces": replaces, "after": receipt.after, "receipt": receipt}
-            return _checked(cls, {"config": receipt.config, **made})
+            made = {"config": receipt.config, "after": receipt.after, "receipt": receipt}
+            return _checked(cls, {**made, "replaces": replaces})
         except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"it does not fit the schema: {error}") from None
 

@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 from kimifix import reader
@@ -46,55 +46,23 @@ is in your config any more, you can delete this folder.
 class Store:
     """What kimifix remembers of one config: its receipt and its backups.
 
-    ``root`` is the state folder of kimifix; the store is a folder in it. Nothing is created
-    before the first write. ``lost`` are the files that do not fit the schema.
+    ``root`` is the state folder of kimifix; the store is a folder in it. ``aside`` is where the
+    new config is written, beside the old one: who has the lock owns it. ``lost`` are the files
+    that do not fit the schema. Nothing is created before the first write.
     """
 
     def __init__(self, root: Path, real: Path) -> None:
         self.root = root
+        self.folder = _folder(root, real)
+        self.backups = self.folder / "backups"
+        token = digest(os.fsencode(self.folder))[:8]
+        self.aside = real.with_name(f".{real.name}.kimifix-{token}.tmp")
         self.lost: set[Path] = set()
         self._real = real
-        self._renamed_in: set[Path] = set()  # folders whose new names are not yet on disk
-
-    @cached_property
-    def folder(self) -> Path:
-        """The folder in ``root``, named after the hash of the config's real path.
-
-        Where that has no receipt, it is the one that has a receipt of the same file by
-        another spelling: a disk may take `A` for `a`, or two ways to write `é` for one.
-        """
-        own = self.root / digest(os.fsencode(self._real))[:16]
-        if not any(own.glob("*.json")):
-            for path in self.root.glob("*/*.json"):
-                with suppress(OSError, ValueError):
-                    named = Path(Intent.from_json(reader.read(path, files.MOST_BYTES)).config)
-                    if _is_same(named, self._real):
-                        return path.parent
-        return own
-
-    @property
-    def backups(self) -> Path:
-        """The folder of the backups."""
-        return self.folder / "backups"
-
-    @property
-    def _receipt(self) -> Path:
-        return self.folder / "receipt.json"
-
-    @property
-    def _intent(self) -> Path:
-        return self.folder / "intent.json"
-
-    @property
-    def _new(self) -> Path:
-        """Where every file of the store is written before it gets its name."""
-        return self.folder / "new.tmp"
-
-    @property
-    def aside(self) -> Path:
-        """Where the new config is written, beside the old one; who has the lock owns it."""
-        token = digest(os.fsencode(self.folder))[:8]
-        return self._real.with_name(f".{self._real.name}.kimifix-{token}.tmp")
+        self._receipt = self.folder / "receipt.json"
+        self._intent = self.folder / "intent.json"
+        self._new = self.folder / "new.tmp"
+        self._changed: set[Path] = set()  # folders whose new names are not yet on disk
 
     def receipt(self, sha256: str | None) -> Receipt | None:
         """Return the receipt that holds for a config with this hash; reads only.
@@ -172,8 +140,8 @@ class Store:
                 if content is not None:
                     write_new(self.aside, content, mode, like=snapshot)
                 self._write_private(self._intent, intent.to_json().encode())
-                while self._renamed_in:
-                    files.sync_folder(self._renamed_in.pop())
+                while self._changed:
+                    files.sync_folder(self._changed.pop())
                 until_unlocked.enter_context(files.interrupts_deferred())
                 self._put_in_place(snapshot, after)
             except BaseException:
@@ -282,7 +250,7 @@ class Store:
         self._make_folder(path.parent)
         write_new(self._new, content, PRIVATE_FILE)
         patiently(partial(self._new.replace, path))
-        self._renamed_in.add(path.parent)
+        self._changed.add(path.parent)
 
     def _make_folder(self, folder: Path) -> None:
         if not folder.is_dir():
@@ -290,7 +258,7 @@ class Store:
             # On Windows it inherits that it is private: with 0o700 Python would give the folder
             # of an elevated run to the administrators alone.
             folder.mkdir(mode=0o777 if sys.platform == "win32" else 0o700, exist_ok=True)
-            self._renamed_in.add(folder.parent)
+            self._changed.add(folder.parent)
 
     def _require_ours(self) -> None:
         """Raise ``KimifixError`` where others may have put there what lies in ``root``."""
@@ -307,8 +275,9 @@ class Store:
     def _locked(self) -> Iterator[None]:
         self._require_ours()
         self._make_folder(self.folder)
-        with suppress(OSError):
-            write_new(self.root / "README.txt", _README.encode(), PRIVATE_FILE, durable=False)
+        with suppress(FileExistsError):
+            (self.root / "README.txt").touch(PRIVATE_FILE, exist_ok=False)
+            (self.root / "README.txt").write_text(_README, encoding="utf-8")
         with files.locked(self.folder / "lock"):
             yield
 
@@ -350,11 +319,20 @@ def _is_carried_out(intent: Intent, now: str | None, aside: str | None) -> bool:
     return aside is not None if intent.after is None else aside != intent.after
 
 
-def _is_same(one: Path, other: Path) -> bool:
-    """Tell whether two paths, neither of them a symlink, lead to the same file."""
-    if not one.parent.samefile(other.parent):
-        return False
-    return one.name == other.name or one.samefile(other)
+def _folder(root: Path, real: Path) -> Path:
+    """Return the folder of state of a config: it is named after the hash of its real path.
+
+    Where that holds nothing, it is the folder of the same file by another spelling: a disk may
+    take `A` for `a`, or two ways to write `é` for one.
+    """
+    own = root / digest(os.fsencode(real))[:16]
+    for path in () if any(own.glob("*.json")) else root.glob("*/*.json"):
+        with suppress(OSError, ValueError):
+            named = Path(Intent.from_json(reader.read(path, files.MOST_BYTES)).config)
+            same_folder = named.parent.samefile(real.parent)
+            if same_folder and (named.name == real.name or named.samefile(real)):
+                return path.parent
+    return own
 
 
 def _require_unchanged(snapshot: Snapshot) -> None:
