@@ -66,6 +66,7 @@ def _outcome(verb: Callable[[Path], Any], home: Path) -> str:
         ((revert, revert), True, {"reverted", "nothing"}, {True}),
         ((applied, switched), False, {"applied", "unchanged"}, {False}),
         ((applied, applied, revert, revert), False, {}, {False, True}),
+        ((applied, revert, switched, revert) * 2, True, {}, {False, True}),
     ],
 )
 def test_runs_at_the_same_time_end_as_runs_one_after_the_other(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -128,6 +130,48 @@ def test_killed_while_a_revert_removes_the_config_it_is_there_or_gone(tmp_path: 
         assert apply(trial.home, credential="key").status == "applied"
         assert trial.content == before
     assert min(outcomes.values()) > 10
+
+
+def _client_removes_us(trial: Trial) -> None:
+    """Do as `kimi provider remove kimifix`: our default goes with the provider."""
+    text = trial.content.partition(b"\n[providers.kimifix]")[0]
+    trial.config.write_bytes(re.sub(rb'(?m)^default_model = "kimifix/.*\n', b"", text))
+
+
+def _client_unsets_the_default(trial: Trial) -> None:
+    trial.config.write_bytes(re.sub(rb'(?m)^default_model = "kimifix/.*\n', b"", trial.content))
+
+
+def _somebody_writes(trial: Trial) -> None:
+    trial.config.write_bytes(b"# A note.\n" + trial.content)
+
+
+def test_whatever_comes_between_kills_the_users_settings_come_back(tmp_path: Path) -> None:
+    """Also a default of ours that a client has unset, alone or with all of our entries."""
+    random = Random(5)
+    edits = (_client_removes_us, _client_unsets_the_default, _somebody_writes)
+    kills = 0
+    for _ in range(rounds(25)):
+        trial = Trial(tmp_path)
+        done = []
+        for _ in range(random.randint(2, 6)):
+            verb, fault = random.choice(list(VERBS)), random.choice((killed_before, killed_after))
+            step = random.choice(("kill", "kill", "run", "edit"))
+            if step == "kill":
+                number = random.randint(30, 110)
+                kills += killed_at(number, fault, partial(VERBS[verb], trial.home, None))
+                done.append(f"{verb} killed at {number}")
+            elif step == "run":
+                VERBS[verb](trial.home, None)
+                done.append(verb)
+            else:
+                edit = random.choice(edits)
+                edit(trial)
+                done.append(edit.__name__)
+        revert(trial.home)
+        assert tomllib.loads(trial.content.decode()) == tomllib.loads(OLD.decode()), done
+        assert trial.strays == [], done
+    print(f"{kills} kills survived")
 
 
 @pytest.mark.parametrize("verb", ["apply", "revert"])

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import stat
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,10 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="modes and kinds of f
 root_only = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away"
 )
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="attributes of Linux")
+
+ACL = "system.posix_acl_access"
 
 OLD = b"old = 1\n"
 NEW = b'[providers.kimifix]\ntype = "kimi"\n'
@@ -61,7 +66,7 @@ def no_umask() -> Iterator[None]:
 def receipt_for(before: bytes | None, after: bytes, **fields: Any) -> Receipt:
     """Return a receipt for a change of the config."""
     return Receipt(
-        config="config.toml",
+        config=fields.pop("config", "config.toml"),
         time="2026-11-22T00:00:00Z",
         kimifix="1",
         client=None,
@@ -306,6 +311,60 @@ def test_another_group_does_not_get_the_rights_of_the_old_one() -> None:
         assert mode_of(config) == 0o604
 
 
+def acl(mask: int = 4) -> bytes:
+    """Return an ACL: the owner may write, one other user read, the group and all others nothing."""
+    entries = [(0x01, 6, -1), (0x02, 4, 1234), (0x04, 0, -1), (0x10, mask, -1), (0x20, 0, -1)]
+    packed = [struct.pack("<HHi", *entry) for entry in entries]
+    return struct.pack("<I", 2) + b"".join(packed)
+
+
+@linux
+def test_acl_and_attributes_are_kept_and_a_mode_bounds_them(config: Path, store: Store) -> None:
+    """Nobody gets a right that he did not have; who loses one gets it back with the mode."""
+    os.setxattr(config, "user.note", b"mine")
+    os.setxattr(config, ACL, acl())
+    assert mode_of(config) == 0o640
+    for content, mode, mask in ((NEW, 0o640, 4), (OLD, 0o600, 0), (NEW, 0o640, 4)):
+        put(store, read(config), content, None, mode=mode)
+        assert (config.read_bytes(), mode_of(config)) == (content, mode)
+        assert os.getxattr(config, ACL) == acl(mask)
+        assert os.getxattr(config, "user.note") == b"mine"
+
+
+@linux
+def test_an_acl_for_new_files_gives_nobody_rights_on_the_config(config: Path, store: Store) -> None:
+    """The folder has one, the config that is replaced has none."""
+    os.setxattr(config.parent, "system.posix_acl_default", acl())
+    commit(store, config)
+    assert ACL not in os.listxattr(config)
+    assert mode_of(config) == 0o644
+
+
+@linux
+def test_what_a_replacement_loses_is_known_before(config: Path) -> None:
+    """Other names of the file, and attributes that cannot be copied."""
+    assert read(config).losses == []
+    os.link(config, config.with_name("other"))
+    assert read(config).losses == ["the config has 2 hard links: the others keep the old file"]
+    if os.geteuid() == 0:
+        os.setxattr(config, "trusted.note", b"x")
+        assert read(config).losses[1:] == ["attributes of the config will be lost: trusted.note"]
+
+
+@root_only
+def test_that_the_owner_changes_is_known_before() -> None:
+    """A user who may write the folder, but not the file in it, becomes its owner."""
+    with open_folder() as folder:
+        config = folder / "config.toml"
+        config.write_bytes(OLD)
+        os.chown(config, 0, 1234)
+        assert as_nobody(lambda: read(config).losses) == [
+            "the config belongs to user 0 and will belong to you",
+            "group 1234 loses its rights on the config",
+        ]
+        assert read(config).losses == []
+
+
 @posix
 def test_a_symlink_stays_one(tmp_path: Path, config: Path) -> None:
     """The file behind all links is replaced, in its own folder."""
@@ -341,20 +400,116 @@ def test_a_receipt_comes_back_as_it_was_written(config: Path, store: Store) -> N
     assert not (store.folder / "intent.json").exists()
 
 
-def test_a_damaged_receipt_is_none(config: Path, store: Store) -> None:
-    """Half a file, another format, another type: as if there were none."""
+def _without_end(text: str) -> str:
+    return text[: len(text) // 2]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("", "[]", "{}", "null", "1", '"x"', "[" * 100_000),
+        _without_end,
+        lambda text: text.replace('"format": 1', '"format": 2'),
+        lambda text: text.replace('"undo"', '"redo"'),
+        lambda text: text.replace('"path"', '"way"'),
+        lambda text: text.replace('"route": "header"', '"route": ["header"]'),
+        lambda text: text.replace('"mode_before": null', '"mode_before": "0644"'),
+        lambda text: text.replace('"is_key": false', '"is_key": 0'),
+        lambda text: text.replace('"time"', '"more": 1, "time"'),
+        lambda text: re.sub(r'"path": \[.*?\]', '"path": [1]', text, flags=re.DOTALL),
+        lambda text: re.sub(r'"path": \[.*?\]', '"path": []', text, flags=re.DOTALL),
+        lambda text: text.replace(r'"\"a\""', r'"1\n[evil]\nb = 2"'),
+        lambda text: text.replace(r'"\"a\""', '"]"'),
+    ],
+)
+def test_a_receipt_that_does_not_fit_the_schema_is_lost(
+    config: Path, store: Store, damage: str | Callable[[str], str]
+) -> None:
+    """As if there were none, but said; so is an intent, and the next commit makes up for both."""
     commit(store, config)
-    path = store.folder / "receipt.json"
-    text = path.read_text()
-    damaged = [
-        *("", text[: len(text) // 2], "[]", "{}", "null", "1", '"x"'),
-        text.replace('"format": 1', '"format": 2'),
-        text.replace('"undo"', '"redo"'),
-        text.replace('"path"', '"way"'),
-    ]
-    for content in damaged:
-        path.write_text(content)
-        assert store.receipt(digest(NEW)) is None
+    receipt, intent = store.folder / "receipt.json", store.folder / "intent.json"
+    damaged = damage if isinstance(damage, str) else damage(receipt.read_text())
+    assert damaged != receipt.read_text()
+    receipt.write_text(damaged)
+    intent.write_text(damaged)
+    assert store.receipt(digest(NEW)) is None
+    assert store.lost == {receipt, intent}
+    written = commit(store, config, b"x = 1\n")
+    assert Store(store.root, config).receipt(digest(b"x = 1\n")) == written
+    assert not intent.exists()
+
+
+@posix
+@pytest.mark.parametrize("name", ["receipt.json", "intent.json", "."])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE])
+def test_a_receipt_that_cannot_be_read_is_not_one_that_is_missing(
+    config: Path, store: Store, monkeypatch: pytest.MonkeyPatch, number: int, name: str
+) -> None:
+    """It is an error that names the file, and nothing is written."""
+    receipt = commit(store, config)
+    snapshot, failing = read(config), store.folder / name
+    real = os.open
+
+    def failing_open(path: Any, *rest: Any, **named: Any) -> int:
+        if failing in (Path(path), Path(path).parent):
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, *rest, **named)
+
+    monkeypatch.setattr(os, "open", failing_open)
+    message = rf"could not (read|write): {os.strerror(number)}: `{store.folder}/"
+    with pytest.raises(KimifixError, match=message):
+        store.receipt(digest(NEW))
+    with pytest.raises(KimifixError, match=message):
+        store.commit(snapshot, b"x = 1\n", None, mode=0o644, earlier=receipt)
+    monkeypatch.undo()
+    assert config.read_bytes() == NEW
+    assert store.receipt(digest(NEW)) == receipt
+
+
+def test_a_receipt_of_another_process_starts_the_commit_over(config: Path, store: Store) -> None:
+    """The bytes may be the same again that were read; what they replaced is another thing."""
+    earlier = commit(store, config)
+    snapshot = read(config)
+    put(store, snapshot, OLD + b"# more\n", None, mode=0o644)
+    receipt = commit(store, config)
+    assert read(config) == snapshot
+    for known in (earlier, None):
+        with pytest.raises(ChangedMeanwhileError):
+            store.commit(snapshot, OLD, None, mode=0o644, earlier=known)
+    assert config.read_bytes() == NEW
+    assert store.receipt(digest(NEW)) == receipt
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def _endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@posix
+@pytest.mark.parametrize("make", [_fifo, _endless, _sparse])
+def test_no_file_of_the_state_is_waited_for_or_read_without_end(
+    config: Path, store: Store, make: Callable[[Path], None]
+) -> None:
+    """Special files are errors at once, and as backups they are damaged ones."""
+    commit(store, config)
+    (backup,) = store.backup_paths()
+    backup.unlink()
+    make(backup)
+    assert store.backup(digest(OLD)) is None
+    for name in ("receipt.json", "intent.json"):
+        path = store.folder / name
+        path.unlink(missing_ok=True)
+        make(path)
+        with pytest.raises(KimifixError, match=rf"it is (too large|a .*): `.*{name}`"):
+            store.receipt(digest(NEW))
+        path.unlink()
+    put(store, read(config), OLD, None, mode=0o644)
+    commit(store, config)
+    assert store.backup(digest(OLD)) == OLD
 
 
 def test_the_backup_is_the_file_before(config: Path, store: Store) -> None:
@@ -495,10 +650,48 @@ def test_a_state_folder_that_exists_is_used(config: Path, store: Store) -> None:
     assert (store.root / "README.txt").read_text() == "mine"
 
 
+@posix
+@pytest.mark.parametrize("mode", [0o777, 0o720, 0o702, None])
+def test_a_state_folder_of_others_is_not_trusted(
+    config: Path, store: Store, mode: int | None
+) -> None:
+    """They could plant a receipt there, and with it a config; neither read nor written."""
+    snapshot, receipt = read(config), commit(store, config)
+    if mode is not None:
+        store.root.chmod(mode)
+    elif os.geteuid() == 0:
+        os.chown(store.root, 65534, -1)
+    else:
+        pytest.skip("only root gives files away")
+    message = f"the state folder of kimifix is not yours alone: `{store.root}`"
+    with pytest.raises(KimifixError, match=message):
+        store.receipt(digest(NEW))
+    with pytest.raises(KimifixError, match=message):
+        store.commit(snapshot, OLD, None, mode=0o644, earlier=receipt)
+    assert config.read_bytes() == NEW
+
+
+@posix
+def test_a_lock_that_is_a_symlink_is_not_followed(config: Path, store: Store) -> None:
+    """Its target keeps its content, and the error names the lock."""
+    store.folder.mkdir(parents=True, mode=0o700)
+    store.root.chmod(0o700)
+    target = config.with_name("precious")
+    target.write_bytes(OLD)
+    (store.folder / "lock").symlink_to(target)
+    with pytest.raises(KimifixError, match=f"could not write: .*: `{store.folder}/lock`"):
+        commit(store, config)
+    assert target.read_bytes() == config.read_bytes() == OLD
+
+
+@posix
+@pytest.mark.usefixtures("no_umask")
 def test_folders_are_made_all_the_way_down(tmp_path: Path, config: Path) -> None:
-    """A new user has not even `~/.local`."""
+    """A new user has not even `~/.local`, and nobody else may write there."""
     store = Store(tmp_path / "local" / "state" / "kimifix", config)
     assert store.receipt(commit(store, config).after) is not None
+    for folder in (store.root, store.root.parent, store.root.parent.parent):
+        assert mode_of(folder) == 0o700
 
 
 def test_what_an_earlier_version_has_left_is_found(tmp_path: Path, config: Path) -> None:
@@ -551,6 +744,29 @@ def test_stores_of_two_configs_keep_apart(tmp_path: Path, config: Path) -> None:
     commit(two, other, b"x = 1\n")
     assert one.receipt(digest(NEW)) != two.receipt(digest(NEW))
     assert Store(tmp_path / "state", config).receipt(digest(NEW)) == one.receipt(digest(NEW))
+
+
+@posix
+def test_one_file_has_one_store_however_it_is_spelled(
+    tmp_path: Path, config: Path, store: Store
+) -> None:
+    """A disk that takes `Home` for `home` is one on which two paths lead to the same folder.
+
+    Here a symlink does that, which on such a disk there is none to resolve.
+    """
+    (tmp_path / "Home").symlink_to(config.parent)
+    (tmp_path / "other").mkdir()
+    other_spelling, another = tmp_path / "Home" / config.name, tmp_path / "other" / config.name
+    another.write_bytes(OLD)
+    assert Store(store.root, other_spelling).folder != store.folder
+    receipt = receipt_for(OLD, NEW, config=str(config))
+    put(store, read(config), NEW, receipt, mode=0o644)
+    for spelled in (other_spelling, config):
+        for content in (NEW, None):
+            config.unlink() if content is None else config.write_bytes(content)
+            assert Store(store.root, spelled).folder == store.folder
+            assert Store(store.root, spelled).receipt(digest(NEW)) == receipt
+    assert Store(store.root, another).folder != store.folder
 
 
 def _overwritten(config: Path) -> None:
@@ -757,16 +973,6 @@ def test_an_edit_that_cannot_go_back_is_kept_beside_the_config(config: Path, sto
     assert (kept.read_bytes(), config.read_bytes()) == (THEIRS, OLD)
     store.settle()
     assert names_in(config.parent) == {"config.toml", kept.name}
-
-
-def test_a_damaged_intent_is_dropped(config: Path, store: Store) -> None:
-    """As if there were none."""
-    receipt = commit(store, config)
-    for content in ("", "{", "[]", "{}", "1"):
-        (store.folder / "intent.json").write_text(content)
-        assert store.receipt(digest(NEW)) == receipt
-    commit(store, config, b"x = 1\n")
-    assert not (store.folder / "intent.json").exists()
 
 
 def test_settling_that_the_disk_refuses_is_our_own_error(
