@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from support.nobody import as_nobody, open_folder
+from support.platforms import posix, symlinks
 
 from kimifix.client import installs
 from kimifix.client.home import Home
@@ -38,14 +39,14 @@ class Machine:
         self.user = root / "user"
         self.home = Home(self.user / ".kimi-code", "default")
 
-    def find(self, *path: Path | str, separator: str = ":", **env: str) -> list[Install]:
+    def find(self, *path: Path | str, separator: str = os.pathsep, **env: str) -> list[Install]:
         """Find the copies with these folders as PATH; not those of the machine itself."""
         text = separator.join(map(str, path))
         user = str(self.user)
         found = installs.find({"HOME": user, "USERPROFILE": user, "PATH": text, **env}, self.home)
         return [install for install in found if install.path.is_relative_to(self.root)]
 
-    def one(self, *path: Path | str, separator: str = ":", **env: str) -> Install:
+    def one(self, *path: Path | str, separator: str = os.pathsep, **env: str) -> Install:
         """Find the only copy there is."""
         (install,) = self.find(*path, separator=separator, **env)
         return install
@@ -61,6 +62,9 @@ class Machine:
 
     def npm(self, prefix: Path, version: str | None = "2.1.0") -> Path:
         """Install as `npm install --global --prefix` does and return the folder for PATH."""
+        if sys.platform == "win32":
+            self.package(prefix / "node_modules", version)
+            return self.launcher(prefix / "kimi.cmd", "npm.cmd").parent
         program = self.package(prefix / "lib" / "node_modules", version)
         self.link(prefix / "bin" / "kimi", os.path.relpath(program, prefix / "bin"))
         return prefix / "bin"
@@ -71,7 +75,11 @@ class Machine:
             success = {"version": version, "installedAt": installed, "notifiedAt": None}
             note = {"active": None, "lastFailure": None, "lastSuccess": success}
             self.file(self.home.path / "updates" / "install.json", json.dumps(note), mode=0o600)
-        return self.file(self.home.path / "bin" / "kimi", "\x7fELF").parent
+        return self.program(self.home.path / "bin", "\x7fELF")
+
+    def program(self, folder: Path, text: str) -> Path:
+        """Write a `kimi` that the system would start, and return its folder."""
+        return self.file(folder / ("kimi.exe" if sys.platform == "win32" else "kimi"), text).parent
 
     def launcher(self, path: Path, recorded: str) -> Path:
         """Put a launcher that a package manager has written at ``path``."""
@@ -90,6 +98,9 @@ class Machine:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(target)
         return path
+
+
+elsewhere = posix("no program is a link, or a script without an ending")
 
 
 @pytest.fixture
@@ -124,8 +135,9 @@ def test_npm(machine: Machine) -> None:
     folder = machine.npm(machine.root / "prefix")
     install = machine.one(folder)
     assert told(install) == ("client", "2.1.0", "npm")
-    assert install.path == folder / "kimi"
-    assert install.target.name == "main.mjs"
+    if sys.platform != "win32":
+        assert install.path == folder / "kimi"
+        assert install.target.name == "main.mjs"
 
 
 @pytest.mark.parametrize("recorded", ["npm.cmd", "npm.ps1", "npm.sh"])
@@ -138,6 +150,7 @@ def test_npm_on_windows(machine: Machine, recorded: str) -> None:
     assert found == installs.Program("client", "2.1.0", "npm", program.parents[1])
 
 
+@elsewhere
 @pytest.mark.parametrize(
     ("recorded", "program", "modules"),
     [
@@ -166,6 +179,7 @@ def test_pnpm(machine: Machine, recorded: str, program: str, modules: str) -> No
     assert told(machine.one(PNPM_HOME=str(home))) == ("client", "2.1.0", "pnpm")
 
 
+@elsewhere
 def test_yarn(machine: Machine) -> None:
     """Yarn links to a link."""
     modules = machine.user / ".config/yarn/global/node_modules"
@@ -189,6 +203,7 @@ def test_yarn_on_windows(machine: Machine, windows: None) -> None:
     assert told(found) == ("client", "2.1.0", "yarn")
 
 
+@elsewhere
 def test_bun(machine: Machine) -> None:
     """Bun links into its own global folder."""
     program = machine.package(machine.user / ".bun/install/global/node_modules")
@@ -206,6 +221,7 @@ def test_bun_on_windows(machine: Machine, windows: None) -> None:
     assert told(machine.one()) == ("client", "2.1.0", "bun")
 
 
+@elsewhere
 @pytest.mark.parametrize(
     ("shim", "modules", "origin"),
     [
@@ -249,6 +265,7 @@ def test_shim_of_a_version_manager(machine: Machine, shim: str, modules: str, or
     assert told(machine.one()) == ("client", "2.1.0", origin)
 
 
+@elsewhere
 def test_shim_before_several_versions(machine: Machine) -> None:
     """Which of several versions a shim starts depends on the folder: it cannot be told."""
     shim = machine.file(machine.user / ".asdf/shims/kimi", "#!/bin/sh\nexec asdf exec kimi\n")
@@ -260,6 +277,7 @@ def test_shim_before_several_versions(machine: Machine) -> None:
     assert [i.version for i in machine.find(shim.parent, direct)] == [None, "2.1.0"]
 
 
+@elsewhere
 def test_shim_before_one_version_twice(machine: Machine) -> None:
     """Links such as `latest` beside the real folder are no further version."""
     folder = machine.user / ".local/share/mise/installs/npm-moonshot-ai-kimi-code"
@@ -269,6 +287,7 @@ def test_shim_before_one_version_twice(machine: Machine) -> None:
     assert told(machine.one()) == ("client", "2.1.0", "mise")
 
 
+@elsewhere
 @pytest.mark.parametrize(
     "below",
     [
@@ -306,6 +325,7 @@ def test_node_version_managers_on_windows(
 # --- other ways to install ---------------------------------------------------------------
 
 
+@elsewhere
 @pytest.mark.parametrize("folder", ["2.1.0", "2.1.0_1"])
 def test_homebrew(machine: Machine, folder: str) -> None:
     """A keg tells by its folder, whose revision is not part of the version."""
@@ -315,6 +335,7 @@ def test_homebrew(machine: Machine, folder: str) -> None:
     assert told(machine.one(machine.root / "bin")) == ("client", "2.1.0", "homebrew")
 
 
+@elsewhere
 def test_homebrew_with_package(machine: Machine) -> None:
     """A keg that holds the npm package is still Homebrew's."""
     keg = machine.root / "Cellar/kimi-code/2.1.0"
@@ -369,7 +390,8 @@ def test_native_version_from_its_cache(
 ) -> None:
     """The folder into which the binary unpacks itself bears the version."""
     folder = machine.native()
-    machine.file(folder / "kimi.exe", "MZ")
+    for name in ("kimi", "kimi.exe"):
+        machine.file(folder / name, "MZ")
     (machine.root / cache / "2.1.0" / "linux-x64").mkdir(parents=True)
     (machine.root / cache / "of-somebody-else").mkdir()
     monkeypatch.setattr(installs, "sys", SimpleNamespace(platform=platform))
@@ -390,11 +412,12 @@ def test_later_word_on_the_native_version_counts(
 ) -> None:
     """Of what was unpacked and what the updater notes, the later is true."""
     folder = machine.native("0.32.0", installed=noted)
-    cache = machine.user / ".cache/kimi-code/native"
+    cache = machine.root / "cache/native"
     for version, moment in (("0.36.0", 1_000_000_000), ("0.38.0", 1_700_000_000)):
         (cache / version).mkdir(parents=True)
         os.utime(cache / version, (moment, moment))
-    assert machine.one(folder).version == expected
+    found = machine.one(folder, KIMI_CODE_CACHE_DIR=str(machine.root / "cache"))
+    assert found.version == expected
 
 
 @pytest.mark.parametrize(
@@ -409,12 +432,13 @@ def test_native_with_a_broken_note(machine: Machine, text: str) -> None:
 
 def test_native_elsewhere(machine: Machine) -> None:
     """The folder that was given to the install script is known from its variable."""
-    folder = machine.file(machine.root / "tools/bin/kimi", "\x7fELF").parent
+    folder = machine.program(machine.root / "tools/bin", "\x7fELF")
     assert told(machine.one(folder))[0] == "unknown"
     assert told(machine.one(folder, KIMI_INSTALL_DIR=str(folder.parent)))[0] == "client"
     assert told(machine.one(KIMI_INSTALL_DIR=str(folder)))[0] == "client"
 
 
+@elsewhere
 def test_native_behind_a_link(machine: Machine) -> None:
     """A link in `~/.local/bin` leads to the same copy."""
     machine.native("2.1.0")
@@ -442,10 +466,11 @@ def test_editor_extension(machine: Machine) -> None:
 def test_script_of_the_user(machine: Machine) -> None:
     """A script that starts kimi-code by a path only it knows is kimi-code of unknown version."""
     text = f'#!/bin/sh\nexec node "$TOOLS/node_modules/{PACKAGE}/dist/main.mjs" "$@"\n'
-    script = machine.file(machine.root / "bin/kimi", text)
-    assert told(machine.one(script.parent)) == ("client", None, "script")
+    folder = machine.program(machine.root / "bin", text)
+    assert told(machine.one(folder)) == ("client", None, "script")
 
 
+@elsewhere
 def test_checkout(machine: Machine) -> None:
     """A checkout of the source is a copy like any other."""
     folder = machine.root / "src/kimi-code/apps/kimi-code"
@@ -459,6 +484,7 @@ def test_checkout(machine: Machine) -> None:
 # --- other programs of the name ----------------------------------------------------------
 
 
+@elsewhere
 @pytest.mark.parametrize(
     "tool", ["", ".local/share/pipx/venvs/kimi-cli", ".local/share/uv/tools/x"]
 )
@@ -479,6 +505,7 @@ def test_legacy_client_on_windows(machine: Machine, windows: None) -> None:
     assert told(machine.one(folder, separator=";")) == ("legacy", None, "PyPI kimi-cli")
 
 
+@elsewhere
 def test_legacy_client_behind_pyenv(machine: Machine) -> None:
     """The shim of pyenv is the same for all programs; the version's folder tells."""
     machine.file(machine.user / ".pyenv/versions/3.13.1/bin/kimi", LEGACY)
@@ -491,9 +518,10 @@ def test_legacy_client_behind_pyenv(machine: Machine) -> None:
 def test_large_program_is_not_searched(machine: Machine) -> None:
     """A bundle that mentions the legacy client somewhere is not taken for it."""
     text = "#!/usr/bin/env node\nconst legacy = 'kimi_cli';\n" + "//\n" * 100_000
-    assert machine.one(machine.file(machine.root / "bin/kimi", text).parent).kind == "unknown"
+    assert machine.one(machine.program(machine.root / "bin", text)).kind == "unknown"
 
 
+@elsewhere
 @pytest.mark.parametrize(("name", "version"), [("kimi-code", "1.0.11"), ("@somebody/agent", None)])
 def test_unrelated_package(machine: Machine, name: str, version: str | None) -> None:
     """Another package of npm that has a program of the name is named."""
@@ -505,8 +533,8 @@ def test_unrelated_package(machine: Machine, name: str, version: str | None) -> 
 def test_project_around_a_script_is_no_package(machine: Machine) -> None:
     """A package.json above a script that is not part of it says nothing about the script."""
     machine.file(machine.user / "package.json", '{"name": "kimi-notes", "version": "1.0.0"}')
-    script = machine.file(machine.user / "bin/kimi", "#!/bin/sh\n")
-    assert told(machine.one(script.parent)) == ("unknown", None, "unknown")
+    folder = machine.program(machine.user / "bin", "#!/bin/sh\n")
+    assert told(machine.one(folder)) == ("unknown", None, "unknown")
     assert told(machine.find(machine.native("2.1.0"))[0]) == ("client", "2.1.0", "native")
 
 
@@ -515,7 +543,7 @@ def test_project_around_a_script_is_no_package(machine: Machine) -> None:
 
 def test_order_is_that_of_path(machine: Machine) -> None:
     """Copies come in the order of PATH, each once; the client in use is the first client."""
-    legacy = machine.file(machine.root / "legacy/kimi", LEGACY).parent
+    legacy = machine.program(machine.root / "legacy", LEGACY)
     old = machine.npm(machine.root / "old", "0.20.0")
     new = machine.npm(machine.root / "new", "2.1.0")
     machine.native("0.38.0")
@@ -533,13 +561,14 @@ def test_order_is_that_of_path(machine: Machine) -> None:
 
 def test_client_off_path_is_used_where_there_is_no_other(machine: Machine) -> None:
     """With nothing but the legacy client on PATH, the copy in a usual place counts."""
-    legacy = machine.file(machine.root / "legacy/kimi", LEGACY).parent
+    legacy = machine.program(machine.root / "legacy", LEGACY)
     machine.native("0.38.0")
     in_use = client_in_use(machine.find(legacy))
     assert in_use is not None
     assert in_use.version == "0.38.0"
 
 
+@elsewhere
 def test_two_ways_to_one_copy(machine: Machine) -> None:
     """A folder and a link to it, or two launchers of one package, are one copy."""
     folder = machine.npm(machine.root / "prefix")
@@ -571,7 +600,7 @@ def test_version_is_passed_on_as_it_is(machine: Machine, version: str | None) ->
 def test_broken_package(machine: Machine, text: str) -> None:
     """A package.json that says nothing leaves a program that nobody knows."""
     folder = machine.npm(machine.root / "prefix")
-    package = machine.root / f"prefix/lib/node_modules/{PACKAGE}/package.json"
+    (package,) = (machine.root / "prefix").rglob("package.json")
     package.write_bytes(text.encode(errors="surrogateescape"))
     assert machine.one(folder).kind == "unknown"
 
@@ -644,6 +673,7 @@ def test_windows_native_binary(machine: Machine, windows: None) -> None:
 # --- manners -------------------------------------------------------------------------------
 
 
+@symlinks
 def test_loops_and_an_unknown_user_do_no_harm(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kimifix.client.sessions import newest, resumed
+from kimifix.words import quoted
 
 ALIAS = "kimi-code/kimi-for-coding"
 
@@ -61,4 +62,4 @@ def test_a_name_that_is_no_plain_word_is_quoted(home: Path) -> None:
     """What a shell would act on is not acted on."""
     session(home, 1, {"modelAlias": "a"})
     found = resumed(home, {"a": {"model": "m"}}, {"b; touch PWN": {"model": "m"}})
-    assert found == ("kimi -S session_1 -m 'b; touch PWN'",)
+    assert found == (f"kimi -S session_1 -m {quoted('b; touch PWN')}",)
