@@ -92,7 +92,7 @@ class Draft(Generic[Proposal]):
             self.content,
             self.receipt,
             mode=self.mode,
-            earlier=self.reading.receipt,
+            earlier=self.reading.stored,
             backup=base,
             keep_replaced=bool(self.reading.losses(self.document)),
         )

@@ -190,7 +190,8 @@ def _no_login(machine: Machine, read: Reading) -> str | None:
 
 def _plan(request: Request, machine: Machine, read: Reading, credential: Credential) -> Plan:
     present = read.document
-    route = request.route or routes.route_of(present) or "header"
+    applied = routes.route_of(present) or (read.receipt.route if read.receipt else None)
+    route = request.route or applied
     return Plan(
         "anthropic" if route == "anthropic" else "header",
         credential,

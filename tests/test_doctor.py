@@ -254,6 +254,12 @@ def test_patch_is_complete_after_apply(kimifix: Kimifix, config: Path) -> None:
             id="missing twin",
         ),
         pytest.param(
+            'provider = "managed:kimi-code"\nmodel = "kimi-for-coding"',
+            'provider = "managed:kimi-code"\nmodel = "k3"',
+            "no model any more for kimifix/kimi-for-coding",
+            id="retired model",
+        ),
+        pytest.param(
             'key = "oauth/kimi-code"\n\n[models',
             f'key = "oauth/{MOVED}"\noauth_host = "https://auth.example"\n\n[models',
             "no longer fits",

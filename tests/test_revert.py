@@ -13,6 +13,7 @@ import pytest
 import tomlkit
 from support.command import Kimifix
 from support.configs import LOGGED_IN, install_client, sign_in, write_config
+from support.platforms import has_mode
 
 K3 = (
     '\n[models."kimi-code/k3"]\nprovider = "managed:kimi-code"\nmodel = "k3"\n'
@@ -117,17 +118,22 @@ def test_thinking_of_a_new_login_stays(kimifix: Kimifix, config: Path) -> None:
     assert data_of(config) == before()
 
 
-def test_a_home_made_anew_is_left_alone(kimifix: Kimifix, config: Path) -> None:
+@pytest.mark.parametrize("foreign", ["", '[providers.kimifix]\ntype = "openai"\n'])
+def test_a_home_made_anew_is_left_alone(kimifix: Kimifix, config: Path, foreign: str) -> None:
     """A receipt of the home that was in the same place before says nothing of this one."""
     config.write_text(config.read_text().replace("[thinking]\nenabled = true\n\n", ""))
-    kimifix("apply", "--yes")
-    config.write_text(LOGGED_IN)
+    kimifix("apply", "--yes", "--key-stdin", "--route", "anthropic", stdin="sk-kimi-of-the-old")
+    anew = LOGGED_IN + foreign
+    config.write_text(anew)  # private, as `apply` has left the old one
     result = kimifix("revert", "--yes")
-    assert result.out == "nothing to revert: ~/.kimi-code/config.toml\n"
-    assert config.read_text() == LOGGED_IN
-    assert kimifix("apply", "--yes").code == 0
+    assert result.out.startswith("nothing to revert: ")
+    assert config.read_text() == anew
+    applied = kimifix("apply", "--yes")
+    assert (applied.code, "kimifix did not write" in applied.err) == (bool(foreign),) * 2
+    assert has_mode(config, 0o600)
+    assert ("kimi_cli" in config.read_text()) != bool(foreign)
     assert kimifix("revert", "--yes").code == 0
-    assert config.read_text() == LOGGED_IN
+    assert config.read_text() == anew
 
 
 def test_default_of_the_user_stays(kimifix: Kimifix, config: Path) -> None:

@@ -59,9 +59,22 @@ class Reading:
         return document
 
     @cached_property
-    def receipt(self) -> Receipt | None:
-        """The receipt that holds for the config."""
+    def stored(self) -> Receipt | None:
+        """The receipt as the store has it."""
         return self.store.receipt(self.snapshot.sha256)
+
+    @cached_property
+    def receipt(self) -> Receipt | None:
+        """The receipt, None where it is of another config that lay in the same place before.
+
+        In one that was made anew nothing is as we wrote it, and the default is not ours. Where
+        the client has removed our provider alone, it has left no default.
+        """
+        now = self.document
+        kept = self.stored is None or "default_model" not in now.data
+        if kept or any(reference.alias.startswith(f"{OWN}/") for reference in now.references):
+            return self.stored
+        return self.stored if len(self.edited) < len(now.own_entries) else None
 
     @property
     def untouched(self) -> bool:
@@ -129,7 +142,7 @@ class Reading:
     @cached_property
     def edited(self) -> tuple[KeyPath, ...]:
         """Our entries that are not as kimifix wrote them, and those that it did not write."""
-        wrote = self.receipt.wrote if self.receipt else ()
+        wrote = self.stored.wrote if self.stored else ()
         data, entries = self.document.data, self.document.own_entries
         return tuple(p for p in entries if fingerprint(p, data[p[0]][p[1]]) not in wrote)
 

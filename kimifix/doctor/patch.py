@@ -77,6 +77,8 @@ def _faults(machine: Machine) -> list[tuple[str, str]]:
         found.append((f"no twin for {', '.join(drift.missing)}", again))
     if drift.outdated:
         found.append((f"outdated twin {', '.join(drift.outdated)}", again))
+    if drift.stale:
+        found.append((f"no model any more for {', '.join(drift.stale)}", again))
     if drift.provider:
         found.append(("the own provider no longer fits the managed one", again))
     managed = document.served_by(MANAGED)
@@ -108,9 +110,7 @@ def _credential_faults(machine: Machine) -> list[tuple[str, str]]:
 
 def _was_moved(machine: Machine, path: tuple[str, ...]) -> bool:
     receipt = machine.reading.receipt
-    if receipt is None:
-        return path == ("default_model",)
-    return any(moved.path == path for moved in receipt.undo.moved)
+    return receipt is not None and any(moved.path == path for moved in receipt.undo.moved)
 
 
 def _was_reverted(machine: Machine) -> bool:
