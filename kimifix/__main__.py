@@ -4,12 +4,13 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C while it is loaded ends in 130, too."""
+    """Run the command line; Ctrl-C before or after it can say so ends in 130, too."""
     try:
         from kimifix.cli import run
+
+        run()
     except KeyboardInterrupt:
         sys.exit(130)
-    run()
 
 
 if __name__ == "__main__":

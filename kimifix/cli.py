@@ -194,6 +194,7 @@ def completion_command(shell: str) -> None:
 def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_json: bool) -> None:
     """Carry out one command and end the process with its exit code."""
     import gc
+    import signal
     from pathlib import Path
 
     from kimifix.client.home import environment, user_home
@@ -213,6 +214,7 @@ def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_js
     except KimifixError as error:
         printer.failure(error)
         code = 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and done
     sys.exit(code)
 
 
@@ -226,6 +228,9 @@ def run() -> None:
         put_usage(error)
         sys.exit(error.exit_code)
     except (Exception, KeyboardInterrupt) as error:
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever is in a hurry presses it twice
         from kimifix.terminal import is_unwritten, put, put_bug
 
         if _is_interrupt(error):  # after the commit none gets here

@@ -126,6 +126,13 @@ def test_an_interruption_after_writing_comes_too_late(config: Path) -> None:
             "        raise RuntimeError('wrapped') from error",
             id="wrapped",
         ),
+        pytest.param(
+            "import os, signal\n    from kimifix import terminal\n    put = terminal.put\n"
+            "    def slow(*lines, **more):\n"
+            "        os.kill(os.getpid(), signal.SIGINT)\n        put(*lines, **more)\n"
+            "    terminal.put = slow\n    raise KeyboardInterrupt",
+            id="pressed-twice",
+        ),
     ],
 )
 def test_an_interruption_is_no_bug_wherever_it_comes(kimifix: Kimifix, broken: str) -> None:
@@ -137,6 +144,20 @@ def test_an_interruption_is_no_bug_wherever_it_comes(kimifix: Kimifix, broken: s
         "from kimifix.__main__ import main\nmain()\n"
     )
     assert (result.code, result.err.strip()) == (130, "interrupted, nothing written")
+
+
+def test_an_interruption_at_the_very_end(config: Path) -> None:
+    """While Python takes itself down, Ctrl-C does not say that nothing was written."""
+    code = (
+        "import os, sys\n"
+        "class Late:\n"
+        "    kill, own = os.kill, os.getpid()\n"
+        "    def __del__(self): self.kill(self.own, 2)\n"
+        "sys.late = Late()\nsys.argv[1:] = ['apply', '--yes']\n"
+        "from kimifix.__main__ import main\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, b"[providers.kimifix]" in config.read_bytes()) == (0, True)
 
 
 def test_an_interruption_while_loading(kimifix: Kimifix, tmp_path: Path) -> None:
