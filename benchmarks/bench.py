@@ -42,9 +42,7 @@ from typing import IO, cast
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.configs import install_client, sign_in, write_config  # noqa: E402
-
-from kimifix.config.sample import SAMPLE  # noqa: E402
+from support.configs import LOGGED_IN, install_client, sign_in, write_config  # noqa: E402
 
 KIMIFIX = Path(sysconfig.get_path("scripts")) / "kimifix"
 MODELS = (1, 10, 100, 1000, 2000, 5000)
@@ -171,7 +169,7 @@ class Machine:
 
     def fill(self, models: int) -> None:
         """Write a config with so many models, and remember how it looks once patched."""
-        self._text = SAMPLE + "".join(map(MODEL.format, range(1, models)))
+        self._text = LOGGED_IN + "".join(map(MODEL.format, range(1, models)))
         self.fresh()
         subprocess.run([KIMIFIX, "apply", "--yes"], env=self.env, check=True, capture_output=True)
         shutil.rmtree(self._saved, ignore_errors=True)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from kimifix.client import sessions
 from kimifix.client.home import Home
 from kimifix.config.document import MANAGED, OWN, Document
-from kimifix.config.sample import SAMPLE
 from kimifix.config.storage import STATE_IN_HOME
 from kimifix.consent import Dialogue, Draft, carry_out
 from kimifix.credentials import AskKey
@@ -111,8 +110,12 @@ def _require_client(machine: Machine) -> None:
 def _sandboxed(real: Machine) -> Machine:
     """Return the machine with a new private home, in it a copy of the config or a sample."""
     import tempfile
+    from pkgutil import get_data
 
-    content = real.reading.snapshot.content or SAMPLE.encode()
+    # The sample is what `kimi login` of 0.38.0 and 2.1.0 wrote (the same bytes) against a
+    # stand-in for the vendor's hosts.
+    sample = get_data("kimifix.config", "sample.toml") or b""
+    content = real.reading.snapshot.content or sample
     folder = Path(tempfile.mkdtemp(prefix="kimifix-sandbox-"))
     machine = Machine(Home(folder, "sandbox"), real.env, real.now)
     machine.installs = real.installs

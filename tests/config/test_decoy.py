@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.configs import LOGGED_IN
 
 from kimifix.config.decoy import DUMMY, decoy, essence
 from kimifix.config.document import Document, parse
 from kimifix.config.patch import patch
 from kimifix.config.routes import ApiKey, Plan, change
-from kimifix.config.sample import SAMPLE
 from kimifix.secret import register
 
 RECORDER = "http://127.0.0.1:12345"
@@ -27,7 +27,7 @@ def copy(text: str) -> dict[str, Any]:
 
 def test_a_patched_config_keeps_what_decides_the_identity(tmp_path: Any) -> None:
     """Type, headers, alias fields and default stay; addresses and secrets do not."""
-    document = parse(SAMPLE.encode(), tmp_path / "config.toml")
+    document = parse(LOGGED_IN.encode(), tmp_path / "config.toml")
     patched = patch(document, change(document, PLAN))
     data = tomllib.loads(decoy(patched, RECORDER))
     assert data["default_model"] == "kimifix/kimi-for-coding"

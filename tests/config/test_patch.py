@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.configs import LOGGED_IN
 
 from kimifix.config import routes
 from kimifix.config.change import Change, Moved, Undo
 from kimifix.config.document import Document, parse, same
 from kimifix.config.patch import Patched, Unpatched, patch, unpatch
 from kimifix.config.routes import ApiKey, Login, Plan
-from kimifix.config.sample import SAMPLE
 from kimifix.errors import UnsupportedShapeError
 
 HEADER = Plan("header", Login(), "kimi_cli", "https://api.kimi.com/coding/v1")
@@ -44,7 +44,7 @@ capabilities = ["thinking"]
 SET = 'default_model = "kimi-code/k3"\nthinking.enabled = true\n'
 
 SHAPES = {
-    "login": SAMPLE,
+    "login": LOGGED_IN,
     "dotted": """\
 default_model = "kimi-code/k3"
 thinking.enabled = true
@@ -286,8 +286,8 @@ def test_a_config_without_managed_provider_gets_the_built_in_models(text: str, b
 
 def test_what_is_written_into_a_fresh_login() -> None:
     """One value changed, one block appended, and nothing else."""
-    result = patched(SAMPLE)
-    moved = SAMPLE.replace('"kimi-code/kimi-for-coding"', '"kimifix/kimi-for-coding"', 1)
+    result = patched(LOGGED_IN)
+    moved = LOGGED_IN.replace('"kimi-code/kimi-for-coding"', '"kimifix/kimi-for-coding"', 1)
     assert (
         result.text
         == moved
@@ -693,11 +693,11 @@ def test_an_emptied_default_stays_and_one_taken_out_comes_back_as_it_was_spelled
 
 def test_unpatching_twice_is_unpatching_once() -> None:
     """Nothing of ours is left to take out, with or without what `patch` remembers."""
-    result = patched(SAMPLE)
+    result = patched(LOGGED_IN)
     back = unpatched(result.text, result.undo)
     for undo in (result.undo, None):
         again = unpatched(back.text, undo)
-        assert (again.text, again.removed, again.restored) == (SAMPLE, (), ())
+        assert (again.text, again.removed, again.restored) == (LOGGED_IN, (), ())
 
 
 def test_an_empty_section_is_still_there_afterwards() -> None:

@@ -7,12 +7,12 @@ import shutil
 import sys
 from pathlib import Path
 
+import kimifix
 from kimifix.client.login import slot_of
-from kimifix.config.sample import SAMPLE
 
 FAR_FUTURE = 4_102_444_800  # 2100-01-01 in Unix seconds
 
-LOGGED_IN = SAMPLE
+LOGGED_IN = (Path(kimifix.__file__).parent / "config" / "sample.toml").read_text("utf-8")
 
 _LAUNCHERS = Path(__file__).parents[1] / "client" / "data" / "launchers"
 
