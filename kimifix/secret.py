@@ -41,8 +41,8 @@ _ADDRESS_NAME = re.compile(r"(?:proxy|url|uri|host|endpoint)$", re.IGNORECASE)
 # looked at twice, for a text may be long and odd.
 _LOOKS_SECRET = (
     # API keys of the Kimi platforms and most others, JSON web tokens
-    ("sk-", re.compile(r"\b(sk-[A-Za-z0-9_-]{8,})")),
-    ("eyj", re.compile(r"\b(eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){0,2})")),
+    ("sk-", re.compile(r"\b(sk-[A-Za-z0-9_\0-]{8,})")),
+    ("eyj", re.compile(r"\b(eyJ[A-Za-z0-9_\0-]{8,}(?:\.[A-Za-z0-9_\0-]+){0,2})")),
     ("bearer ", re.compile(r"(?i:bearer) ([^\s\"',}]{6,})")),
     # as in `Basic dTpw`, and not in "basic settings"
     ("basic ", re.compile(r"(?i:basic) (?=\S[a-z+/_-]*[A-Z0-9=])([A-Za-z0-9+/_-]{5,}=*)")),
