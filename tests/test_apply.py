@@ -426,6 +426,18 @@ def test_anthropic_route_with_key(
     assert data["models"]["kimifix/kimi-for-coding"].get("protocol") == protocol
 
 
+def test_a_number_that_python_does_not_print_is_a_number(kimifix: Kimifix, config: Path) -> None:
+    """It is copied, shown, remembered and taken back like any other."""
+    huge = LOGGED_IN.replace("= 262144", f"= 0x{'f' * 4000}")
+    config.write_bytes(huge.encode())
+    for arguments in (("apply", "--yes"), ("apply", "--yes", "--json"), ("doctor", "--json")):
+        assert kimifix(*arguments).code in (0, 1), arguments
+        models = data_of(config)["models"].values()
+        assert [model["max_context_size"] for model in models] == [16**4000 - 1] * 2
+    assert kimifix("revert", "--yes").code == 0
+    assert config.read_bytes() == huge.encode()
+
+
 def test_switching_needs_one_revert(kimifix: Kimifix, config: Path) -> None:
     """However often route, platform and credential change, one `revert` gives the old bytes."""
     kimifix("apply", "--yes")

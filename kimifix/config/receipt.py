@@ -111,4 +111,8 @@ def digest(content: bytes) -> str:
 
 def fingerprint(path: KeyPath, table: Any) -> str:
     """Return what tells whether the ``table`` at ``path`` is the one that was there."""
-    return digest(json.dumps([path, table], sort_keys=True, default=str).encode())[:16]
+    try:
+        text = json.dumps([path, table], sort_keys=True, default=str)
+    except ValueError:  # a number of more digits than Python prints
+        text = str(path)
+    return digest(text.encode())[:16]

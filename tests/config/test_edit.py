@@ -285,6 +285,7 @@ def test_tells_whether_the_last_line_is_completed_or_cut() -> None:
         False,
         0,
         -(2**63),
+        pytest.param(16**4000, id="beyond-decimals"),
         1.5,
         -0.0,
         1e16,

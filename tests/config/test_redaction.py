@@ -250,8 +250,10 @@ def test_masking_keeps_all_that_is_no_secret(place: str) -> None:
 
 # The command, on a config in which every line that changes holds a secret too
 
-WORDS = ("hidden-in-header", "hidden-in-env", "hidden-in-model", "hidden-in-comment", "hid-pass")
-WORDS += ("hidden-in-query", "hidden-in-body")
+WORDS = (
+    *("hidden-in-header", "hidden-in-env", "hidden-in-model", "hidden-in-comment", "hid-pass"),
+    *("hidden-in-query", "hidden-in-body"),
+)
 
 TABLES = f"""\
 # old key: sk-{WORDS[3]}
