@@ -21,19 +21,19 @@ _NAME = "kimifix"  # also where the file that was started is called otherwise
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+_version = click.version_option(__version__, message=f"{_NAME} {__version__}")
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_home = click.option(
+    "--home",
+    type=click.Path(),
+    metavar="DIR",
+    help="Where kimi-code keeps its data. [default: $KIMI_CODE_HOME, else ~/.kimi-code]",
+)
+
+
 def _common(command: _Command) -> _Command:
     """Add the options that every command has."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-        click.option(
-            "--home",
-            type=click.Path(),
-            metavar="DIR",
-            help="The client's home. [default: $KIMI_CODE_HOME, else ~/.kimi-code]",
-        ),
-    ):
-        command = option(command)
-    return click.version_option(__version__, message=f"{_NAME} {__version__}")(command)
+    return _version(_home(_json(command)))
 
 
 def _writing(command: _Command) -> _Command:
@@ -43,7 +43,7 @@ def _writing(command: _Command) -> _Command:
 
 
 @click.group(context_settings=_CONTEXT)
-@click.version_option(__version__, message=f"{_NAME} {__version__}")
+@_version
 def main() -> None:
     """Get a locked-out kimi-code working again, exactly and reversibly.
 
@@ -68,15 +68,15 @@ def _check_platform(_: click.Context, __: click.Parameter, value: str | None) ->
     "--route",
     type=click.Choice(["header", "anthropic", "auto"]),
     show_default="as it is, else header",
-    help="header: send another X-Msh-Platform. anthropic: the Anthropic-compatible surface, "
-    "identity unaltered. auto: ask the server, then the mildest that it accepts.",
+    help="header: kimi-code says that it is kimi_cli. anthropic: it says nothing untrue, and "
+    "asks the Anthropic-compatible API. auto: ask the server first what it lets in.",
 )
 @click.option(
     "--credential",
     type=click.Choice(["auto", "login", "key"]),
     show_default="as it is, else auto",
-    help="login: share the login there is. key: an API key of the Kimi Code console, from "
-    "--key-stdin, KIMIFIX_API_KEY or a hidden prompt. auto: login where it works, else key.",
+    help="login: the one you have. key: an API key of the Kimi Code console, from KIMIFIX_API_KEY,"
+    " --key-stdin or a hidden prompt. auto: login where it works, else key.",
 )
 @click.option("--key-stdin", is_flag=True, help="Read the API key from standard input.")
 @click.option(
@@ -90,14 +90,14 @@ def _check_platform(_: click.Context, __: click.Parameter, value: str | None) ->
     show_default="as it is, else kimi_cli",
     metavar="NAME",
     callback=_check_platform,
-    help="What the header route sends as X-Msh-Platform.",
+    help="What kimi-code says that it is, by the header X-Msh-Platform.",
 )
 @click.option(
     "--default/--no-default",
     "move_default",
     default=None,
-    help="Make ours the default model, or leave `default_model` and its kind as they are. "
-    "[default: as it is, else --default]",
+    show_default="as it is, else yes",
+    help="Whether kimi-code uses the new models without being told to.",
 )
 @click.option("--verify", is_flag=True, help="Let kimi-code answer one prompt before writing.")
 @click.option("--sandbox", is_flag=True, help="Do it all on a copy in a new folder.")
@@ -106,7 +106,7 @@ def _check_platform(_: click.Context, __: click.Parameter, value: str | None) ->
 def apply_command(
     home: str | None, as_json: bool, yes: bool, key_stdin: bool, **wanted: Any
 ) -> None:
-    """Write a provider of our own, its models and the default model into the config."""
+    """Give kimi-code a provider that gets an answer."""
     if key_stdin and wanted["credential"] == "login":
         raise click.UsageError("--key-stdin does not go with --credential login")
     if wanted["verify"] and wanted["sandbox"]:
@@ -154,8 +154,8 @@ def revert_command(home: str | None, as_json: bool, yes: bool, dry_run: bool) ->
 
 
 @main.command("doctor")
-@click.option("--probe", is_flag=True, help="Ask the server, one tiny request per identity.")
-@click.option("--capture", is_flag=True, help="Run kimi-code on loopback and see what it sends.")
+@click.option("--probe", is_flag=True, help="Ask the server, by up to four tiny requests.")
+@click.option("--capture", is_flag=True, help="Run kimi-code offline and see what it sends.")
 @click.option("--verify", is_flag=True, help="Let kimi-code answer one prompt, as configured.")
 @click.option("--verbose", is_flag=True, help="Show every check, and where the backups lie.")
 @_common
