@@ -111,14 +111,13 @@ _NATIVE_CACHES = {
 class Install(NamedTuple):
     """One copy of a program called `kimi`.
 
-    ``path`` is what a shell would start, ``target`` the file behind its symlinks.
-    ``version`` is None where the files do not tell. ``origin`` says how it came here:
-    npm, pnpm, yarn, bun, native, homebrew, nix, vscode or another word of that kind.
-    ``on_path`` counts the folders of PATH before it, None where it is not on PATH.
+    ``path`` is what a shell would start. ``version`` is None where the files do not tell.
+    ``origin`` says how it came here: npm, pnpm, yarn, bun, native, homebrew, nix, vscode or
+    another word of that kind. ``on_path`` counts the folders of PATH before it, None where
+    it is not on PATH.
     """
 
     path: Path
-    target: Path
     kind: Kind
     version: str | None
     origin: str
@@ -151,7 +150,7 @@ def find(env: Mapping[str, str], home: Home) -> list[Install]:
             # On Windows the ending decides whether a shell would start it or look further.
             if target.is_file() and (sys.platform == "win32" or os.access(target, os.X_OK)):
                 kind, version, origin, body = identify(path, target, env, home, user)
-                found.setdefault(body, Install(path, target, kind, version, origin, position))
+                found.setdefault(body, Install(path, kind, version, origin, position))
     return [*found.values(), *_extensions(env, user)]
 
 
@@ -221,7 +220,7 @@ def _extensions(env: Mapping[str, str], user: Path) -> Iterator[Install]:
         if found:  # an editor leaves the old ones on disk for a while
             version, folder = max(found)
             told = None if version == _NO_VERSION else str(version)
-            yield Install(folder, folder, "unknown", told, "vscode")
+            yield Install(folder, "unknown", told, "vscode")
 
 
 def _package(target: Path, text: str) -> Program | None:
