@@ -75,7 +75,7 @@ def failed(home: Path, *errors: tuple[int, str, int]) -> None:
         for ago, message, status in errors
     ]
     (home / "logs").mkdir()
-    (home / "logs" / "kimi-code.log").write_text("".join(lines))
+    (home / "logs" / "kimi-code.log").write_text("".join(lines), encoding="utf-8")
 
 
 def words(finding: Finding) -> str:
@@ -268,13 +268,13 @@ def test_model_beyond_the_plan_is_told_by_its_answer(machine: Make, home: Path) 
     ],
 )
 def test_old_patch_is_asked_about_again(
-    machine: Make, kimifix: Kimifix, days: int, version: str, told: str | None
+    machine: Make, kimifix: Kimifix, tmp_path: Path, days: int, version: str, told: str | None
 ) -> None:
     """After two weeks, or an update of the client, it may be needed no more: said in passing."""
     before = machine()
     assert kimifix("apply", "--yes", env=before.env).code == 0
-    (package,) = Path(before.env["PATH"]).parent.glob("lib/**/package.json")
-    package.write_text(package.read_text().replace("2.1.0", version))
+    (package,) = tmp_path.glob("npm/**/package.json")
+    package.write_text(package.read_text(encoding="utf-8").replace("2.1.0", version))
     now = time.time() + days * 86_400 + 60
     finding = check_patch(Machine(before.home, before.env, now))
     assert finding.status == ("info" if told else "ok")
