@@ -25,9 +25,10 @@ from kimifix.server.answers import Meaning, classify
 SECONDS = 90.0
 _PROMPT = "Reply with one word: pong"
 
-# Without it 2.1.0 asks ten times in 150 s. Known from 0.33.0 on; what this makes of a 429,
-# measured: one request in 0.38.0 and 2.1.0, three in 0.25.0 to 0.33.0.
-_ONE_ATTEMPT = {"loop_control": {"max_attempts_per_step": 1}}
+# Without it the client asks ten times and more, for minutes. Up to 0.32 it reads the first,
+# from 0.33.0 on the second; what this makes of a 429 or 500, measured: one request in 0.38.0
+# and 2.1.0, three in 0.25.0 to 0.33.0.
+_ONE_ATTEMPT = {"loop_control": {"max_retries_per_step": 1, "max_attempts_per_step": 1}}
 
 # The client replaces the files in these (measured): the folders have to be the real ones.
 _LINKED = ("credentials", "oauth")
@@ -35,7 +36,7 @@ _DEVICE = "device_id"
 _LONGEST_DEVICE = 200
 
 _REFUSAL = re.compile(r": ([1-5]\d\d) (\S.*)")
-_NEEDS_LOGIN = re.compile(r"login|OAuth", re.IGNORECASE)
+_NEEDS_LOGIN = re.compile(r"login|oauth|credential|invalid_grant", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

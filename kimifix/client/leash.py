@@ -41,7 +41,7 @@ _UNFIT_FOR_CMD = re.compile(r'[&|<>^%!"\x00-\x1f]')
 
 _OUTPUT_BYTES = 8192
 _LONGEST_WORDS = 300
-_SAYS_NOTHING = re.compile(r"kimi version |See log: |To resume this session")
+_SAYS_NOTHING = re.compile(r"kimi version |Warning: |See log: |To resume this session")
 
 
 class Overlay:

@@ -122,6 +122,17 @@ def test_a_refusal_changes_nothing(trial: Trial) -> None:
 
 
 @VERSIONS
+def test_an_overload_is_told_after_few_requests(trial: Trial) -> None:
+    """The client does not ask for minutes, whichever name its version has for the setting."""
+    trial.machine.server.behaviour.overloaded = True
+    done = trial.run("apply", "--yes", "--verify")
+    assert done.code == 1
+    assert "the server is overloaded" in done.err
+    assert len(trial.machine.server.chats()) <= 3
+    assert trial.now() == trial.before
+
+
+@VERSIONS
 def test_doctor_agrees_with_the_client(trial: Trial) -> None:
     """`doctor --verify` exits 0 where `kimi -p` answers and 1 where it does not."""
     machine = trial.machine

@@ -22,6 +22,7 @@ _IDENTITY_REFUSED = (
     "Kimi For Coding is currently only available for Coding Agents such as Kimi CLI, "
     "Claude Code, Roo Code, Kilo Code, etc."
 )
+_OVERLOADED = "The engine is currently overloaded, please try again later"
 _KEY_REFUSED = "The API Key appears to be invalid or may have expired. Please verify it."
 _SECONDS_TO_HOLD = 120.0
 
@@ -78,15 +79,16 @@ class Behaviour:
 
     ``chat_identities`` are the values of `X-Msh-Platform` that the OpenAI-compatible
     surface lets in, ``messages_open`` is whether the Anthropic-compatible one lets in
-    anybody, and ``messages_take_login`` whether it takes an OAuth token. ``tool_call``
-    is asked for, by name and input, before the answer to a prompt that has no tool
-    result yet.
+    anybody, and ``messages_take_login`` whether it takes an OAuth token. ``overloaded`` is
+    whether both say so to whoever they let in. ``tool_call`` is asked for, by name and
+    input, before the answer to a prompt that has no tool result yet.
     """
 
     models: tuple[dict[str, Any], ...] = MODELS
     chat_identities: frozenset[str] = frozenset({"kimi_cli"})
     messages_open: bool = True
     messages_take_login: bool = True
+    overloaded: bool = False
     tool_call: tuple[str, dict[str, Any]] | None = None
     refused_tokens: set[str] = field(default_factory=set)
 
@@ -225,6 +227,8 @@ class KimiServer:
         identity = request.values("x-msh-platform")
         if len(identity) != 1 or identity[0] not in self.behaviour.chat_identities:
             return _refusal(403, "access_terminated_error", _IDENTITY_REFUSED)
+        if self.behaviour.overloaded:
+            return _refusal(429, "engine_overloaded_error", _OVERLOADED)
         if not request.body.get("stream"):
             return _json(200, _CHAT)
         return 200, "text/event-stream", list(_chat_stream(self._tool_call(request)))
@@ -236,6 +240,8 @@ class KimiServer:
             return _refusal(401, "authentication_error", "invalid x-api-key", anthropic=True)
         if not self.behaviour.messages_open:
             return _refusal(403, "access_terminated_error", _IDENTITY_REFUSED, anthropic=True)
+        if self.behaviour.overloaded:
+            return _refusal(429, "rate_limit_error", _OVERLOADED, anthropic=True)
         if not request.body.get("stream"):
             return _json(200, _MESSAGE)
         return 200, "text/event-stream", list(_message_stream(self._tool_call(request)))
