@@ -35,7 +35,7 @@ _PUBLIC_NAME = re.compile(r"max_\w*tokens|\w*tokens|token_type|api_key_env|stora
 _FREE_TABLE = re.compile(r"env|.*(?:headers?|query|params|body)", re.IGNORECASE | re.DOTALL)
 # What may stand in them and is known elsewhere: masked there, and nowhere else.
 _PLAIN_VALUE = re.compile(r"[a-z]*|[^:]*://.*", re.DOTALL)
-_ADDRESS_NAME = re.compile(r"(?:proxy|url|uri|host|endpoint)$", re.IGNORECASE)
+ADDRESS_NAME = re.compile(r"(?:proxy|url|uri|host|endpoint)$", re.IGNORECASE)
 
 # What looks like a secret: a word that must be there, and a pattern in which nothing is
 # looked at twice, for a text may be long and odd.
@@ -165,7 +165,7 @@ def secrets_in(data: Mapping[str, Any]) -> Iterator[str]:
 def is_secret(path: tuple[str, ...], value: str) -> bool:
     """Tell whether ``value`` at ``path`` of the config is a secret, whatever it looks like."""
     has_user = "@" in value and "://" not in value
-    return is_secret_path(path) or (has_user and _ADDRESS_NAME.search(path[-1]) is not None)
+    return is_secret_path(path) or (has_user and ADDRESS_NAME.search(path[-1]) is not None)
 
 
 def is_secret_path(path: tuple[str, ...]) -> bool:

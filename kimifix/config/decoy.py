@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from kimifix.config.change import KeyPath
 from kimifix.config.document import MANAGED, Document
 from kimifix.config.edit import Edit, source_of
-from kimifix.secret import is_secret_path, redact
+from kimifix.secret import ADDRESS_NAME, MASK, is_secret_path, redact
 
 DUMMY = "kimifix-dummy"
 
@@ -46,7 +46,6 @@ _TYPES = ("kimi", "anthropic")
 _DEFAULT_PATHS = {"kimi": "/v1", "anthropic": ""}
 _MANAGED_PATH = "/coding/v1"
 
-_ADDRESS_NAME = re.compile(r"(?:url|uri|host|endpoint|proxy)$", re.IGNORECASE)
 _PLAIN_SEGMENT = re.compile(r"[a-z]{1,16}|v\d{1,2}")
 
 
@@ -58,23 +57,21 @@ def decoy(document: Document, base_url: str) -> str:
     in the copy serves, and a `default_model` that names one, are left out.
     """
     base_url = base_url.rstrip("/")
-    served = {
+    providers = {
         name: _provider(name, entry, base_url)
         for name, entry in document.providers.items()
         if entry.get("type") in _TYPES and redact(name) == name
     }
-    aliases = {
-        alias: _entry(entry, "model", base_url)
-        for name in served
+    models = {
+        alias: _copy(entry, ("model",), base_url)
+        for name in providers
         for alias, entry in document.served_by(name).items()
         if redact(alias) == alias
     }
-    settings = {
-        name: _clean(value, (name,), base_url) for name, value in _settings(document).items()
-    }
-    if settings.get("default_model") not in (None, *aliases):
+    settings = _settings(document, base_url)
+    if settings.get("default_model") not in (None, *models):
         del settings["default_model"]
-    return _source(settings, served, aliases)
+    return _source(settings, providers, models)
 
 
 def essence(document: Document, more: Mapping[str, Any]) -> str:
@@ -82,28 +79,9 @@ def essence(document: Document, more: Mapping[str, Any]) -> str:
 
     It asks the same models of the same servers with the same secrets, and does nothing else.
     """
-    providers = {name: _known(entry, "provider") for name, entry in document.providers.items()}
-    models = {alias: _known(entry, "model") for alias, entry in document.models.items()}
+    providers = {name: _copy(entry, ("provider",)) for name, entry in document.providers.items()}
+    models = {alias: _copy(entry, ("model",)) for alias, entry in document.models.items()}
     return _source({**_settings(document), **more}, providers, models)
-
-
-def _settings(document: Document) -> dict[str, Any]:
-    data = document.data
-    return {
-        name: _known(data[name], name) for name in ("default_model", *_SETTINGS) if name in data
-    }
-
-
-def _known(value: Any, name: str) -> Any:
-    """Return ``value``, which ``name`` names, without what may be anything."""
-    if isinstance(value, Mapping):
-        keys: Iterable[str] = value if name in _FREE_TABLES else _KEYS.get(name, "").split()
-        if name == "experimental":
-            keys = [key for key, item in value.items() if isinstance(item, bool)]
-        return {key: _known(value[key], key) for key in keys if key in value}
-    if isinstance(value, list):
-        return [item for item in value if not isinstance(item, Mapping | list)]
-    return value
 
 
 def _source(
@@ -124,34 +102,42 @@ def _source(
     return edit.result()
 
 
+def _settings(document: Document, base_url: str | None = None) -> dict[str, Any]:
+    names = ("default_model", *_SETTINGS)
+    data = document.data
+    return {name: _copy(data[name], (name,), base_url) for name in names if name in data}
+
+
 def _provider(name: str, entry: Mapping[str, Any], base_url: str) -> dict[str, Any]:
-    copy = _entry(entry, "provider", base_url)
+    copy: dict[str, Any] = _copy(entry, ("provider",), base_url)
     if not isinstance(entry.get("base_url"), str) or not entry["base_url"]:
         path = _MANAGED_PATH if name == MANAGED else _DEFAULT_PATHS[entry["type"]]
         copy["base_url"] = base_url + path
     return copy
 
 
-def _entry(entry: Mapping[str, Any], kind: str, base_url: str) -> dict[str, Any]:
-    copy: dict[str, Any] = _clean(_known(entry, kind), (kind,), base_url)
-    if isinstance(copy.get("oauth"), dict):
-        copy["oauth"]["oauth_host"] = base_url
-    return copy
+def _copy(value: Any, path: KeyPath, base_url: str | None = None) -> Any:
+    """Return what we know of ``value``, which stands at ``path`` of a setting or an entry.
 
-
-def _clean(value: object, path: KeyPath, base_url: str) -> Any:
-    """Return a copy of ``value`` that holds no secret and no address but ours."""
+    With a ``base_url`` it holds no secret, and no address but that.
+    """
+    name = path[-1]
     if isinstance(value, Mapping):
-        return {key: _clean(item, (*path, key), base_url) for key, item in value.items()}
+        keys: Iterable[str] = value if name in _FREE_TABLES else _KEYS.get(name, "").split()
+        if name == "experimental":
+            keys = [key for key, item in value.items() if isinstance(item, bool)]
+        copy = {key: _copy(value[key], (*path, key), base_url) for key in keys if key in value}
+        return {**copy, "oauth_host": base_url} if name == "oauth" and base_url else copy
     if isinstance(value, list):
-        return [_clean(item, path, base_url) for item in value]
-    if isinstance(value, str) and value:
-        if "://" in value or _ADDRESS_NAME.search(path[-1]):
+        words = (item for item in value if not isinstance(item, Mapping | list))
+        return [_copy(word, path, base_url) for word in words]
+    if base_url is None or isinstance(value, bool) or value == "":
+        return value
+    if isinstance(value, str):
+        if "://" in value or ADDRESS_NAME.search(name):
             return base_url + _plain_path(value)
-        return DUMMY if is_secret_path(path) or redact(value) != value else value
-    if is_secret_path(path) and not isinstance(value, bool | str):
-        return DUMMY
-    return value
+        value = redact(value).replace(MASK, DUMMY)
+    return DUMMY if is_secret_path(path) else value
 
 
 def _plain_path(address: str) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any, NamedTuple
 
 from kimifix.config.change import KeyPath
 from kimifix.config.scan import Bounds, Statement, inside, statements
 from kimifix.errors import UnsupportedShapeError
 
+_EMPTY_LINE = re.compile(r"(?:\A|\n)(\r?\n)\Z")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 # A string without need of an escape; the others are left to tomlkit.
 _PLAIN_STRING = re.compile(r"[ !#-\[\]-~]*")
@@ -29,12 +30,6 @@ class Replaced(NamedTuple):
     new_table: bool = False
 
 
-class _Splice(NamedTuple):
-    start: int
-    end: int
-    text: str
-
-
 class Edit:
     """A set of changes to one text, collected by path and carried out together by ``result``.
 
@@ -45,7 +40,7 @@ class Edit:
     def __init__(self, text: str) -> None:
         self._text = text
         self._newline = "\r\n" if text.rpartition("\n")[0].endswith("\r") else "\n"
-        self._splices: list[_Splice] = []
+        self._splices: list[tuple[int, int, str]] = []
         self._block: list[str] = []
         self._pairs: dict[Statement, list[str]] = {}
         self._statements = list(statements(text))
@@ -53,10 +48,9 @@ class Edit:
         # The members of each inline table that no array holds, by where the table begins.
         self._members = {
             table.value[0]: found
-            for statement in self._statements
-            if self._is_table(statement)
+            for statement in filter(self._is_table, self._statements)
             for table, found in inside(text, statement)
-            if table.value and self._is_table(table) and not table.array
+            if self._is_table(table) and not table.array
         }
         self._all = [*self._statements, *chain(*self._members.values())]
         self._values = {s.path: s for s in self._all if not s.is_header}
@@ -64,28 +58,28 @@ class Edit:
     @property
     def completes_last_line(self) -> bool:
         """Whether the result gives the last line of the text the line end that it lacks."""
-        added = self._block or any(splice.start == len(self._text) for splice in self._splices)
+        added = self._block or any(start == len(self._text) for start, _, _ in self._splices)
         return bool(added) and bool(self._text) and not self._text.endswith("\n")
 
     @property
     def cuts_last_line(self) -> bool:
         """Whether the result loses the last line of the text."""
-        return any(s.start < s.end == len(self._text) and not s.text for s in self._splices)
+        size = len(self._text)
+        return any(start < end == size and not text for start, end, text in self._splices)
 
     def set(self, path: KeyPath, source: str) -> Replaced:
         """Set the value at ``path``, given as TOML source, whether or not there is one."""
-        statement, container = self._find(path)
-        if statement is not None and statement.value is not None:
-            self._replace(statement.value, source)
-            return Replaced(self._slice(statement.value))
-        if container is not None:
-            self._add_pair(container, path, source)
-            return Replaced(None)
-        line = self._line_for(path, source)
-        if line is None:
+        statement, table = self._find(path)
+        if statement is not None:
+            return Replaced(self._replace(*statement.value, source))
+        if table is not None:
+            self._add_pair(table, path, source)
+        elif (place := self._place_for(path)) is not None:
+            position, key = place
+            self._replace(position, position, f"{dotted(key)} = {source}{self._newline}")
+        else:
             self._block += ["", f"[{dotted(path[:-1])}]", f"{key_source(path[-1])} = {source}"]
             return Replaced(None, new_table=True)
-        self._splices.append(line)
         return Replaced(None)
 
     def rename(self, path: KeyPath, source: str) -> Replaced:
@@ -98,9 +92,9 @@ class Edit:
         if places is None:
             raise UnsupportedShapeError(f"`{dotted(path)}` has no key of its own")
         names = source.split("\n")
-        for n, bounds in enumerate(places):
-            self._replace(bounds, names[n if len(names) == len(places) else 0])
-        old = [self._slice(bounds) for bounds in places]
+        if len(names) != len(places):
+            names = names[:1] * len(places)
+        old = [self._replace(*at, name) for at, name in zip(places, names, strict=True)]
         return Replaced("\n".join(old) if len(set(old)) > 1 else old[0])
 
     def add_table(self, path: KeyPath, table: Mapping[str, Any]) -> None:
@@ -117,63 +111,54 @@ class Edit:
         ``headers`` are tables that lose their header line alone. Comments stay, but for
         those at the end of a removed line.
         """
-        above = {path[:n] for path in paths for n in range(1, len(path))}
         for statement in self._statements:
             alone = statement.is_header and statement.path in headers
             if alone or _covered(statement.path, paths):
                 start = statement.start
-                if statement.is_header:
-                    start -= self._empty_line_before(start)
-                self._splices.append(_Splice(start, statement.end, ""))
-            elif statement.path in above and not statement.is_header:
-                self._remove_members(statement, paths, above)
+                empty = _EMPTY_LINE.search(self._text[max(start - 3, 0) : start])
+                if statement.is_header and empty:
+                    start -= len(empty[1])
+                self._replace(start, statement.end, "")
+            else:
+                self._remove_members(statement, paths)
 
     def is_alone(self, path: KeyPath) -> bool:
         """Tell whether the value at ``path`` is all that stands below the header of its table."""
-        table = path[:-1]
-        below = (s for s in self._statements if s.base == len(table) and _below(s.path, table))
-        return all(s.path == path for s in below)
+        return all(s.path == path for s in self._statements if s.path[: s.base] == path[:-1])
 
     def result(self) -> str:
         """Return the text with all changes made."""
-        for container, pairs in self._pairs.items():
-            self._splices.append(self._into_inline_table(container, pairs))
+        for table, pairs in self._pairs.items():
+            there = self._members[table.value[0]]
+            place = there[-1].end if there else table.value[0] + 1
+            self._replace(place, place, ", ".join(["", *pairs] if there else pairs))
+        owed = self._newline if self.completes_last_line else ""
         pieces = []
         position = 0
-        size = len(self._text)
-        line_end_owed = self.completes_last_line
-        for splice in sorted(self._splices, key=lambda splice: splice.start):
-            pieces.append(self._text[position : splice.start])
-            if splice.start == size and line_end_owed:
-                pieces.append(self._newline)
-                line_end_owed = False
-            pieces.append(splice.text)
-            position = max(position, splice.end)
-        pieces.append(self._text[position:])
-        text = "".join(pieces)
-        if line_end_owed:
-            text += self._newline
+        for start, end, text in sorted(self._splices, key=lambda splice: splice[0]):
+            pieces.append(self._text[position:start])
+            if start == len(self._text):
+                pieces.append(owed)
+                owed = ""
+            pieces.append(text)
+            position = max(position, end)
+        text = "".join([*pieces, self._text[position:], owed])
         block = self._block if text else self._block[1:]
         return text + "".join(line + self._newline for line in block)
 
     def _find(self, path: KeyPath) -> tuple[Statement | None, Statement | None]:
         """Return the statement of ``path``, or else the inline table it would have to be in."""
         for n in range(len(path), 0, -1):
-            found = self._values.get(path[:n])
-            if found is None:
-                continue
-            if n == len(path):
-                return found, None
-            if not self._is_table(found):
-                raise UnsupportedShapeError(f"`{dotted(found.path)}` is not a table")
-            return None, found
+            if found := self._values.get(path[:n]):
+                if n == len(path):
+                    return found, None
+                if not self._is_table(found):
+                    raise UnsupportedShapeError(f"`{dotted(found.path)}` is not a table")
+                return None, found
         return None, None
 
     def _is_table(self, statement: Statement) -> bool:
-        return statement.value is not None and self._text[statement.value[0]] == "{"
-
-    def _inside(self, table: Statement) -> list[Statement]:
-        return self._members.get(table.value[0], []) if table.value else []
+        return self._text[statement.value[0]] == "{"
 
     @cached_property
     def _keys(self) -> dict[KeyPath, list[Bounds]]:
@@ -190,29 +175,26 @@ class Edit:
         values = (s for s in self._statements if not s.is_header)
         return {s.path[:n]: s for s in values for n in range(1, len(s.path))}
 
-    def _line_for(self, path: KeyPath, source: str) -> _Splice | None:
-        """Return a new line for the value at ``path``, None where its table does not exist."""
+    def _place_for(self, path: KeyPath) -> tuple[int, KeyPath] | None:
+        """Return where a line for the value at ``path`` can be added, and the key in it.
+
+        None where its table does not exist.
+        """
         table = path[:-1]
         if not table:
-            return self._line(self._end_of_root(), path, source)
-        header = self._headers.get(table)
-        if header is not None:
-            return self._line(header.end, path[-1:], source)
+            return self._end_of_root(), path
+        if header := self._headers.get(table):
+            return header.end, path[-1:]
         last = self._last_below.get(table)
-        if last is None or last.base >= len(table):
-            return None
-        return self._line(last.end, path[last.base :], source)
-
-    def _line(self, position: int, key: KeyPath, source: str) -> _Splice:
-        return _Splice(position, position, f"{dotted(key)} = {source}{self._newline}")
+        return (last.end, path[last.base :]) if last and last.base < len(table) else None
 
     def _end_of_root(self) -> int:
         """Return where a line of the root table can be added: behind its last one."""
-        first = next((i for i, s in enumerate(self._statements) if s.is_header), None)
-        if first is None:
-            return self._statements[-1].end if self._statements else len(self._text)
-        if first > 0:
-            return self._statements[first - 1].end
+        if not self._statements:
+            return len(self._text)
+        root = list(takewhile(lambda statement: not statement.is_header, self._statements))
+        if root:
+            return root[-1].end
         position = self._statements[0].start
         while position > 0:  # a comment right above a header belongs to it
             line = self._text.rfind("\n", 0, position - 1) + 1
@@ -221,51 +203,27 @@ class Edit:
             position = line
         return position
 
-    def _empty_line_before(self, position: int) -> int:
-        """Return the length of the empty line that ends at ``position``, 0 where there is none."""
-        for newline in ("\r\n", "\n"):
-            line = position - len(newline)
-            if self._text[max(line, 0) : position] == newline:
-                return len(newline) if line == 0 or self._text[line - 1] == "\n" else 0
-        return 0
+    def _add_pair(self, table: Statement, path: KeyPath, source: str) -> None:
+        pair = f"{dotted(path[len(table.path) :])} = {source}"
+        self._pairs.setdefault(table, []).append(pair)
 
-    def _add_pair(self, container: Statement, path: KeyPath, source: str) -> None:
-        pair = f"{dotted(path[len(container.path) :])} = {source}"
-        self._pairs.setdefault(container, []).append(pair)
+    def _remove_members(self, table: Statement, paths: Collection[KeyPath]) -> None:
+        there = self._members.get(table.value[0], [])
+        is_first = True
+        for n, member in enumerate(there):
+            if not _covered(member.path, paths):
+                is_first = False
+                self._remove_members(member, paths)
+            elif is_first:  # the comma behind it goes with it, later on the one before
+                is_last = n + 1 == len(there)
+                self._replace(member.start, member.end if is_last else there[n + 1].start, "")
+            else:
+                self._replace(there[n - 1].end, member.end, "")
 
-    def _into_inline_table(self, container: Statement, pairs: list[str]) -> _Splice:
-        if there := self._inside(container):
-            return _Splice(there[-1].end, there[-1].end, "".join(f", {p}" for p in pairs))
-        start = container.value[0] + 1 if container.value else 0
-        return _Splice(start, start, ", ".join(pairs))
-
-    def _remove_members(
-        self, container: Statement, paths: Collection[KeyPath], above: Collection[KeyPath]
-    ) -> None:
-        there = self._inside(container)
-        kept_end: int | None = None
-        run: Statement | None = None
-        for member in there:
-            if _covered(member.path, paths):
-                run = run or member
-                if kept_end is not None:
-                    self._splices.append(_Splice(kept_end, member.end, ""))
-                    kept_end = member.end
-                continue
-            if run is not None and kept_end is None:
-                self._splices.append(_Splice(run.start, member.start, ""))
-            run = None
-            kept_end = member.end
-            if member.path in above:
-                self._remove_members(member, paths, above)
-        if run is not None and kept_end is None:
-            self._splices.append(_Splice(run.start, there[-1].end, ""))
-
-    def _replace(self, bounds: tuple[int, int], source: str) -> None:
-        self._splices.append(_Splice(*bounds, source))
-
-    def _slice(self, bounds: tuple[int, int]) -> str:
-        return self._text[slice(*bounds)]
+    def _replace(self, start: int, end: int, source: str) -> str:
+        """Have ``source`` stand there, and return what does now."""
+        self._splices.append((start, end, source))
+        return self._text[start:end]
 
 
 def dotted(path: KeyPath) -> str:
@@ -317,7 +275,3 @@ def _table_lines(path: KeyPath, table: Mapping[str, Any]) -> list[str]:
 
 def _covered(path: KeyPath, paths: Collection[KeyPath]) -> bool:
     return any(path[:n] in paths for n in range(1, len(path) + 1))
-
-
-def _below(path: KeyPath, ancestor: KeyPath) -> bool:
-    return len(path) > len(ancestor) and path[: len(ancestor)] == ancestor

@@ -41,25 +41,20 @@ def _changes(a: list[str], b: list[str]) -> Iterator[tuple[int, int, int, int]]:
     """
     too_many = Counter(a)
     too_many.subtract(b)
+    a, b = [*a, ""], [*b, ""]  # no line is empty, so both end alike
     in_a, in_b = set(a), set(b)
     i = j = first_i = first_j = 0
-    while i < len(a) or j < len(b):
-        if i < len(a) and j < len(b) and a[i] == b[j]:
+    while i < len(a):
+        if a[i] == b[j]:
             if (first_i, first_j) != (i, j):
                 yield first_i, i, first_j, j
             i, j = first_i, first_j = i + 1, j + 1
-        elif i < len(a) and (
-            j == len(b)
-            or a[i] not in in_b
-            or (b[j] in in_a and (too_many[a[i]] > 0 or too_many[b[j]] >= 0))
-        ):
+        elif a[i] not in in_b or (b[j] in in_a and (too_many[a[i]] > 0 or too_many[b[j]] >= 0)):
             too_many[a[i]] -= 1
             i += 1
         else:
             too_many[b[j]] += 1
             j += 1
-    if (first_i, first_j) != (i, j):
-        yield first_i, i, first_j, j
 
 
 def masked(text: str) -> str:
@@ -95,7 +90,7 @@ def _secret_parts(text: str, part: Statement) -> Iterator[Bounds]:
     for bounds, name in zip(part.keys, part.path[part.base :], strict=True):
         if "\\" in text[slice(*bounds)] and redact(name) != name:
             yield bounds
-    if part.value is not None and _is_secret(part.path, text[slice(*part.value)]):
+    if not part.is_header and _is_secret(part.path, text[slice(*part.value)]):
         yield part.value
 
 

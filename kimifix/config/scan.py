@@ -42,8 +42,8 @@ class Statement(NamedTuple):
 
     ``path`` leads from the root to what it defines; ``start`` and ``end`` bound its
     whole lines (within a value: the member or element alone). ``keys`` bounds each part
-    of its own key, ``value`` the value; a header has no value, an element no key of its
-    own. ``array`` marks a `[[header]]`, and all that stands in an array: its path says
+    of its own key, ``value`` the value; that of a header is empty, and an element has no
+    key of its own. ``array`` marks a `[[header]]`, and all that stands in an array: its path says
     nothing about an index; nor does a path below such a header.
     """
 
@@ -51,13 +51,13 @@ class Statement(NamedTuple):
     start: int
     end: int
     keys: tuple[Bounds, ...]
-    value: Bounds | None
+    value: Bounds
     array: bool = False
 
     @property
     def is_header(self) -> bool:
         """Whether this is a `[table]` or `[[table]]` line."""
-        return self.value is None
+        return self.value[0] == self.value[1]
 
     @property
     def base(self) -> int:
@@ -78,7 +78,7 @@ def statements(text: str) -> Iterator[Statement]:
             array = text.startswith("[[", position)
             header, keys, _ = _key(text, position + (2 if array else 1), ())
             end = _line_end(text, keys[-1][1])
-            yield Statement(header, start, end, keys, None, array)
+            yield Statement(header, start, end, keys, (keys[-1][1], keys[-1][1]), array)
         elif easy := _EASY_LINE.match(text, position):
             end = easy.end()
             yield Statement((*header, easy[1]), start, end, (easy.span(1),), easy.span(2))
@@ -96,9 +96,9 @@ def inside(text: str, statement: Statement) -> Iterator[tuple[Statement, list[St
     That is what stands directly in it: the members or elements in order. The inner tables
     and arrays come before the outer ones, and the value itself comes last.
     """
-    if statement.value is None or text[statement.value[0]] not in "[{":
-        return
     opening = statement.value[0]
+    if text[opening] not in "[{":
+        return
     opened: list[tuple[Statement, int, list[Statement]]] = [(statement, opening, [])]
     position = opening + 1
     while opened:

@@ -22,7 +22,7 @@ def found(text: str) -> list[Found]:
 
 
 def _source(text: str, statement: Statement) -> str | None:
-    return None if statement.value is None else text[slice(*statement.value)]
+    return None if statement.is_header else text[slice(*statement.value)]
 
 
 def only(text: str) -> Statement:
