@@ -25,7 +25,7 @@ _version = click.version_option(__version__, message=f"{_NAME} {__version__}")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _home = click.option(
     "--home",
-    type=click.Path(),
+    type=click.Path(readable=False),
     metavar="DIR",
     help="Where kimi-code keeps its data. [default: $KIMI_CODE_HOME, else ~/.kimi-code]",
 )

@@ -12,12 +12,15 @@ import stat
 import struct
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command import Kimifix
 from support.nobody import as_nobody, give_to_nobody, open_folder
 from support.platforms import symlinks
+from support.verbs import apply, revert
 
 from kimifix.config import storage
 from kimifix.config.change import Moved, Undo
@@ -244,6 +247,39 @@ def test_without_permission_to_read_the_error_says_so(locked: str) -> None:
 
         message = f"no permission to read the config: `{config}`"
         assert as_nobody(attempt) == (message, "see its owner and mode")
+
+
+@posix
+@pytest.mark.parametrize("verb", [("doctor",), ("apply", "--yes"), ("revert", "--yes")])
+@pytest.mark.parametrize("name", ["a" * 6_000, "a/" * 3_000])
+def test_a_home_with_a_name_too_long_is_an_error(
+    kimifix: Kimifix, tmp_path: Path, verb: tuple[str, ...], name: str
+) -> None:
+    """Said in a sentence, by every verb."""
+    result = kimifix(*verb, "--home", tmp_path / name)
+    assert result.code == 1
+    assert "Traceback" not in result.err
+    assert verb == ("doctor",) or "name too long" in result.err.lower()
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o000, 0o744])
+def test_a_home_that_cannot_be_entered_is_an_error(mode: int) -> None:
+    """Whether its names can be seen or not."""
+    with open_folder() as folder:
+        (folder / "home").mkdir()
+        (folder / "home").chmod(mode)
+
+        def attempt(verb: Callable[[Path], object]) -> str:
+            try:
+                verb(folder / "home")
+            except KimifixError as error:
+                return error.message
+            return "done"
+
+        for verb in (apply, revert):
+            message = as_nobody(partial(attempt, verb))
+            assert message == f"no permission to read the config: `{folder}/home/config.toml`"
 
 
 # Writing
