@@ -49,8 +49,9 @@ class Snapshot:
     """The config as it was at one moment.
 
     ``path`` is the path asked for, ``real`` the file behind all symlinks; ``content``
-    is None where there is no file, and what follows then means nothing. ``attributes``
-    are the extended ones, the ACL among them; ``others`` names those nobody can copy.
+    is None where there is no file, and what follows then means nothing. ``attributes`` are
+    the extended ones, the ACL among them. ``losses`` says, in sentences, what the file
+    cannot keep when it is replaced.
     """
 
     path: Path
@@ -59,29 +60,13 @@ class Snapshot:
     mode: int = PRIVATE_FILE
     uid: int = -1
     gid: int = -1
-    links: int = 1
     attributes: dict[str, bytes] = field(default_factory=dict)
-    others: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str | None:
         """The hash of the content, None where there is no file."""
         return None if self.content is None else digest(self.content)
-
-    @property
-    def losses(self) -> list[str]:
-        """What the file loses when it is replaced, each as a sentence."""
-        found = []
-        if self.links > 1:
-            found.append(f"the config has {self.links} hard links: the others keep the old file")
-        if sys.platform != "win32" and self.content is not None and os.geteuid() != 0:
-            if self.uid != os.geteuid():
-                found.append(f"the config belongs to user {self.uid} and will belong to you")
-            if self.gid not in (os.getegid(), *os.getgroups()):
-                found.append(f"group {self.gid} loses its rights on the config")
-        if self.others:
-            found.append(f"attributes of the config will be lost: {', '.join(self.others)}")
-        return found
 
 
 def read(path: Path) -> Snapshot:
@@ -95,14 +80,13 @@ def read(path: Path) -> Snapshot:
         with opened(real) as handle:
             status = os.fstat(handle)
             content = content_of(handle, real, MOST_BYTES)
-            attributes, others = _attributes(handle)
+            attributes, losses = _rights(handle, status)
     except FileNotFoundError:
         return _absent(path)
     except OSError as error:
         raise _unreadable(path, error) from None
-    mode, links = status.st_mode & 0o7777, status.st_nlink
-    owner = (status.st_uid, status.st_gid)
-    return Snapshot(path, real, content, mode, *owner, links, attributes, others)
+    mode, owner = status.st_mode & 0o7777, (status.st_uid, status.st_gid)
+    return Snapshot(path, real, content, mode, *owner, attributes, tuple(losses))
 
 
 def _absent(path: Path) -> Snapshot:
@@ -116,20 +100,29 @@ def _absent(path: Path) -> Snapshot:
     raise ConfigError(path, reason, hint)
 
 
-def _attributes(handle: int) -> tuple[dict[str, bytes], tuple[str, ...]]:
-    """Return the extended attributes that can be copied, and the names of all others."""
+def _rights(handle: int, status: os.stat_result) -> tuple[dict[str, bytes], list[str]]:
+    """Return the extended attributes that can be copied, and what cannot be kept."""
+    losses: list[str] = []
+    if status.st_nlink > 1:
+        losses.append(f"the config has {status.st_nlink} hard links: the others keep the old file")
+    if sys.platform != "win32" and os.geteuid() != 0:
+        if status.st_uid != os.geteuid():
+            losses.append(f"the config belongs to user {status.st_uid} and will belong to you")
+        if status.st_gid not in (os.getegid(), *os.getgroups()):
+            losses.append(f"group {status.st_gid} loses its rights on the config")
     if sys.platform != "linux":
-        return {}, ()
+        return {}, losses
     try:
         names = os.listxattr(handle)
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.ENOSYS):
-            return {}, ()
+            return {}, losses
         raise
     copied = [name for name in names if name == _ACL or name.startswith("user.")]
     # SELinux labels the new file itself, by the folder.
-    others = sorted({*names} - {*copied, "security.selinux"})
-    return {name: os.getxattr(handle, name) for name in copied}, tuple(others)
+    if others := sorted({*names} - {*copied, "security.selinux"}):
+        losses.append(f"attributes of the config will be lost: {', '.join(others)}")
+    return {name: os.getxattr(handle, name) for name in copied}, losses
 
 
 def sha256_of(path: Path) -> str | None:
@@ -220,12 +213,10 @@ def _called(function: str, *arguments: int | bytes) -> bool:
         failed = getattr(ctypes.CDLL(None, use_errno=True), function)(*arguments)
     except (ImportError, AttributeError):  # a Python without ctypes; another libc
         return False
-    number = ctypes.get_errno() if failed else 0
-    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):
-        return False
-    if number:
+    number = ctypes.get_errno()
+    if failed and number not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):
         raise OSError(number, os.strerror(number))
-    return True
+    return not failed
 
 
 def patiently(change: Callable[[], object], check: Callable[[], None] = lambda: None) -> None:

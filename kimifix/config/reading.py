@@ -175,7 +175,7 @@ class Reading:
 
         Raises what ``base`` raises.
         """
-        found = self.snapshot.losses
+        found = list(self.snapshot.losses)
         before = self._mode_before
         if before is not None and self.base.mode != before:
             found.append(

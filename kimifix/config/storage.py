@@ -231,13 +231,13 @@ class Store:
         sha256 = digest(content)
         if self.backup(sha256) == content:
             return
-        damaged = self.backup_path(sha256)
-        if damaged:
-            damaged.unlink()
-        last = next(reversed(self.backup_paths()), None)
-        number = int(last.name.partition("-")[0]) + 1 if last else 1
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        self._write_private(self.backups / f"{number:06}-{stamp}-{sha256[:16]}.toml", content)
+        path = self.backup_path(sha256)  # a damaged one
+        if path is None:
+            last = next(reversed(self.backup_paths()), None)
+            number = int(last.name.partition("-")[0]) + 1 if last else 1
+            stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+            path = self.backups / f"{number:06}-{stamp}-{sha256[:16]}.toml"
+        self._write_private(path, content)
 
     def _forget_old_backups(self, needed: str | None) -> None:
         paths = self.backup_paths()

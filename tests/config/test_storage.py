@@ -379,12 +379,12 @@ def test_an_acl_for_new_files_gives_nobody_rights_on_the_config(config: Path, st
 @linux
 def test_what_a_replacement_loses_is_known_before(config: Path) -> None:
     """Other names of the file, and attributes that cannot be copied."""
-    assert read(config).losses == []
+    assert read(config).losses == ()
     os.link(config, config.with_name("other"))
-    assert read(config).losses == ["the config has 2 hard links: the others keep the old file"]
+    assert read(config).losses == ("the config has 2 hard links: the others keep the old file",)
     if os.geteuid() == 0:
         os.setxattr(config, "trusted.note", b"x")
-        assert read(config).losses[1:] == ["attributes of the config will be lost: trusted.note"]
+        assert read(config).losses[1:] == ("attributes of the config will be lost: trusted.note",)
 
 
 @root_only
@@ -394,11 +394,11 @@ def test_that_the_owner_changes_is_known_before() -> None:
         config = folder / "config.toml"
         config.write_bytes(OLD)
         os.chown(config, 0, 1234)
-        assert as_nobody(lambda: read(config).losses) == [
+        assert as_nobody(lambda: read(config).losses) == (
             "the config belongs to user 0 and will belong to you",
             "group 1234 loses its rights on the config",
-        ]
-        assert read(config).losses == []
+        )
+        assert read(config).losses == ()
 
 
 @posix
