@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import struct
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -259,44 +257,31 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Hold back Ctrl-C: between here and the receipt it would leave the user in the dark."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-@contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file ``path``, which names the process that has it.
 
     Raises ``KimifixError`` with that process after LOCK_PATIENCE_SECONDS, and ``OSError``
     where the file is a symlink.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY | _NOFOLLOW, PRIVATE_FILE)
-    try:
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_CREAT | _NOFOLLOW, PRIVATE_FILE)
+
+    # A file object lets go of the lock wherever Ctrl-C strikes.
+    with open(path, "r+b", buffering=0, opener=opener) as file:
         deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
-        while not _try_lock(handle):
+        while not _try_lock(file.fileno()):
             if time.monotonic() >= deadline:
-                holder = os.read(handle, 20)
+                holder = file.read(20)
                 process = holder.decode() if holder.isdigit() else "unknown"
                 raise KimifixError(
                     f"another kimifix is at work on this config: process {process}",
                     "wait until it is done, or end it, then run kimifix again",
                 )
             time.sleep(_LOCK_PAUSE_SECONDS)
-        os.ftruncate(handle, 0)
-        _write_all(handle, str(os.getpid()).encode())
+        file.truncate(0)
+        file.write(str(os.getpid()).encode())
         yield
-    finally:
-        with suppress(OSError):
-            os.close(handle)
 
 
 def _try_lock(handle: int) -> bool:

@@ -20,7 +20,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -126,7 +126,7 @@ class Store:
         when the config is no longer that of ``snapshot``, or the receipt not ``earlier``, and
         ``KimifixError`` when the disk refuses; the config is then as it was.
         """
-        with self._reporting("write"), ExitStack() as until_unlocked, self._locked():
+        with self._reporting("write"), self._locked():
             self._settle()
             now = self._load(self._receipt)
             if (now.receipt if now else None) != earlier:
@@ -142,9 +142,8 @@ class Store:
                 self._write_private(self._intent, intent.to_json().encode())
                 while self._changed:
                     files.sync_folder(self._changed.pop())
-                until_unlocked.enter_context(files.interrupts_deferred())
                 self._put_in_place(snapshot, after)
-            except BaseException:
+            except BaseException:  # Ctrl-C, too: what lies on disk decides
                 if not self._settle():
                     raise
             else:
