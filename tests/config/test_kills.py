@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -20,7 +19,7 @@ import pytest
 from support.configs import install_client
 from support.faults import Fault, killed_after, killed_before
 from support.killed import killed_at
-from support.rounds import rounds
+from support.rounds import cases, rounds
 from support.trial import OLD, Trial, applied, switched
 from support.verbs import KEY, Agreeing, apply, revert
 
@@ -54,15 +53,20 @@ def prepared(folder: Path, verb: str, content: bytes = OLD) -> Trial:
 
 
 def kills(
-    folder: Path, verb: str, fault: Fault, content: bytes, afterwards: Callable[[Trial], None]
+    folder: Path,
+    verb: str,
+    fault: Fault,
+    content: bytes,
+    afterwards: Callable[[Trial], None],
+    start: int,
 ) -> Counter[str]:
-    """Kill a verb at each call in turn; each time the config is the old or the new one."""
+    """Kill a verb at its calls in turn; each time the config is the old or the new one."""
     whole = prepared(folder, verb, content)
     before = whole.content
     VERBS[verb](whole.home, None)
     after = whole.content
     outcomes: Counter[str] = Counter()
-    for number in count():
+    for number in cases(start):
         trial = prepared(folder, verb, content)
         if not killed_at(number, fault, partial(VERBS[verb], trial.home, None)):
             break
@@ -75,15 +79,15 @@ def kills(
         outcomes["old" if trial.content == before else "new"] += 1
         afterwards(trial)
     print(f"{outcomes.total()} kills survived: {dict(outcomes)}")
-    assert outcomes["old"] > 20
-    assert outcomes["new"] > 20
+    assert outcomes["old"] > 10
+    assert outcomes["new"] > 5
     return outcomes
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_killed_at_any_call_the_next_runs_carry_on(tmp_path: Path, verb: str) -> None:
     """Applying and reverting then do what they do on any day; no temporary file stays."""
-    kills(tmp_path, verb, killed_before, OLD, Trial.carries_on)
+    kills(tmp_path, verb, killed_before, OLD, Trial.carries_on, 0)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -95,7 +99,7 @@ def test_killed_at_any_call_a_revert_gives_back_the_old_bytes(tmp_path: Path, ve
         assert trial.content == BARE
         assert revert(trial.home).status == "nothing"
 
-    kills(tmp_path, verb, killed_after, BARE, afterwards)
+    kills(tmp_path, verb, killed_after, BARE, afterwards, 1)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -110,13 +114,13 @@ def test_killed_and_then_edited_by_others_their_edit_stays_and_ours_goes(
         assert trial.content == BARE + THEIRS
         assert trial.store.receipt(None) is None
 
-    kills(tmp_path, verb, killed_before, BARE, afterwards)
+    kills(tmp_path, verb, killed_before, BARE, afterwards, 2)
 
 
 def test_killed_while_a_revert_removes_the_config_it_is_there_or_gone(tmp_path: Path) -> None:
     """A config that `apply` made is removed whole."""
     outcomes: Counter[bool] = Counter()
-    for number in count():
+    for number in cases(0):
         trial = Trial(tmp_path)
         trial.config.unlink()
         applied(trial.home)
@@ -129,7 +133,7 @@ def test_killed_while_a_revert_removes_the_config_it_is_there_or_gone(tmp_path: 
         assert not trial.config.exists()
         assert apply(trial.home, credential="key").status == "applied"
         assert trial.content == before
-    assert min(outcomes.values()) > 10
+    assert min(outcomes.values()) > 3
 
 
 def _client_removes_us(trial: Trial) -> None:
