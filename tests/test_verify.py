@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 from support.command import Kimifix
 from support.configs import LOGGED_IN, install_client, sign_in, write_config
+from support.platforms import lacking_in_wine
 
 from kimifix import verify as verifying
+from kimifix.client import leash
 from kimifix.machine import observe
-
-if sys.platform == "win32":
-    pytest.skip("the stand-in is a script with a shebang", allow_module_level=True)
 
 IDENTITY = (
     "error: failed to run prompt: provider.api_error: 403 Kimi For Coding is currently only "
@@ -73,6 +72,8 @@ class Client:
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
     """The stand-in on PATH; temporary files go to a folder of the test."""
+    if sys.platform == "win32":
+        pytest.skip("the stand-in is a script with a shebang")
     found = Client(tmp_path / "npm")
     monkeypatch.setenv("PATH", found.path)
     (tmp_path / "temporary").mkdir()
@@ -232,3 +233,20 @@ def test_doctor_without_a_client_says_that_it_could_not_ask(
     done = kimifix("doctor", "--verify")
     assert done.code == 1
     assert "could not be asked" in done.out
+
+
+@lacking_in_wine("junction")
+def test_login_is_linked_and_stays_when_the_link_goes(home: Path, tmp_path: Path) -> None:
+    """What the client writes lands in the real folder, and removing the overlay leaves it."""
+    sign_in(home)
+    (home / "device_id").write_text("device-of-the-user")
+    folder = tmp_path / "overlay"
+    place = folder / "made" / "home"
+    place.mkdir(parents=True)
+    verifying._sign_in(place, home)
+    (place / "credentials" / "renewed.json").write_text("renewed")
+    assert (place / "device_id").read_text() == "device-of-the-user"
+    leash._remove(folder)
+    assert not folder.exists()
+    assert (home / "credentials" / "renewed.json").read_text() == "renewed"
+    assert (home / "credentials" / "kimi-code.json").exists()
