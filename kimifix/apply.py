@@ -152,10 +152,10 @@ def _verify(
         return
     from kimifix.verify import verify
 
-    done = verify(machine, draft.document, _alias(draft.document), dialogue.progress)
-    if not done.answered:
-        what = f"kimi-code gets no answer with this change, nothing written: {done.sentence}"
-        raise KimifixError(what, done.advice)
+    try:
+        verify(machine, draft.document, _alias(draft.document), dialogue.progress)
+    except KimifixError as error:
+        raise KimifixError(f"nothing written, {error.message}", error.hint) from error
     dialogue.progress("kimi-code got an answer")
 
 

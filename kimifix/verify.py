@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from kimifix.client.leash import leash, write_private
@@ -20,7 +19,7 @@ from kimifix.config.document import Document
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.reader import read_text
-from kimifix.server.answers import Meaning, classify
+from kimifix.server.answers import classify
 
 SECONDS = 90.0
 _PROMPT = "Reply with one word: pong"
@@ -39,43 +38,13 @@ _REFUSAL = re.compile(r": ([1-5]\d\d) (\S.*)")
 _NEEDS_LOGIN = re.compile(r"login|oauth|credential|invalid_grant", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Verified:
-    """What came of it: ``error`` is None where the client got an answer, else its last words.
-
-    ``meaning`` is what an answer of the server in them means, None where there is none.
-    """
-
-    error: str | None = None
-    meaning: Meaning | None = None
-
-    @property
-    def answered(self) -> bool:
-        """Whether the client got an answer."""
-        return self.error is None
-
-    @property
-    def sentence(self) -> str:
-        """The error and its meaning in one line."""
-        return f"{self.meaning.meaning}: {self.error}" if self.meaning else str(self.error)
-
-    @property
-    def advice(self) -> str:
-        """What to do about the error."""
-        if self.meaning is not None:
-            return self.meaning.advice
-        if _NEEDS_LOGIN.search(str(self.error)):
-            return "sign in with `kimi login`, then try again"
-        return "start `kimi` and see whether it says more"
-
-
 def verify(
     machine: Machine, document: Document, alias: str | None, progress: Callable[[str], None]
-) -> Verified:
+) -> None:
     """Have the client answer by way of ``alias``, None for its default model.
 
-    The request is real and counts. Raises ``KimifixError`` where there is no client, it
-    cannot be started, or its folder cannot be made or removed.
+    The request is real and counts. Raises ``KimifixError`` that says what the client says
+    and what it means, where it gets no answer, or there is none, or it cannot be run.
     """
     if machine.install is None:
         raise KimifixError("there is no kimi-code that could be asked")
@@ -90,11 +59,15 @@ def verify(
     except (OSError, ValueError) as failed:
         raise KimifixError(f"kimi-code cannot be run: {failed}") from failed
     if has_answered:
-        return Verified()
-    ended = f"no answer within {SECONDS:.0f} seconds" if code is None else f"exit code {code}"
-    error = f"{ended}: {words}" if code is None and words else words or ended
-    refusal = _REFUSAL.search(words)
-    return Verified(error, refusal and classify(int(refusal[1]), None, refusal[2]))
+        return
+    end = f"nothing within {SECONDS:.0f} seconds" if code is None else f"exit code {code}"
+    told, advice = f"{end}: {words}" if words else end, "start `kimi` and see whether it says more"
+    if refusal := _REFUSAL.search(words):
+        meaning = classify(int(refusal[1]), None, refusal[2])
+        told, advice = f"{meaning.meaning}: {words}", meaning.advice
+    elif _NEEDS_LOGIN.search(words):
+        advice = "sign in with `kimi login`, then try again"
+    raise KimifixError(f"kimi-code gets no answer: {told}", advice)
 
 
 def _sign_in(home: Path, real: Path) -> None:

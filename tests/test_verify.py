@@ -16,6 +16,7 @@ from support.platforms import lacking_in_wine
 
 from kimifix import verify as verifying
 from kimifix.client import leash
+from kimifix.errors import KimifixError
 from kimifix.machine import observe
 
 IDENTITY = (
@@ -152,9 +153,8 @@ def test_a_client_that_hangs_is_not_waited_for(
     client.behave(err="thinking", seconds=600)
     monkeypatch.setattr(verifying, "SECONDS", 1.0)
     machine = observe(None, dict(os.environ))
-    done = verifying.verify(machine, machine.document, None, lambda _: None)
-    assert not done.answered
-    assert done.sentence == "no answer within 1 seconds: thinking"
+    with pytest.raises(KimifixError, match="no answer: nothing within 1 seconds: thinking"):
+        verifying.verify(machine, machine.document, None, lambda _: None)
     assert client.seen is not None
     assert client.seen["argv"][2:] == []
 
@@ -232,7 +232,7 @@ def test_doctor_without_a_client_says_that_it_could_not_ask(
     monkeypatch.setenv("PATH", "/nonexistent")
     done = kimifix("doctor", "--verify")
     assert done.code == 1
-    assert "could not be asked" in done.out
+    assert "there is no kimi-code that could be asked" in done.out
 
 
 @lacking_in_wine("junction")
