@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from kimifix.client.home import DEFAULT_BASE_URL
 from kimifix.doctor.finding import Finding
@@ -17,6 +17,7 @@ _LOGIN_HOSTS = {"api.kimi.com": "auth.kimi.com", "api.kimi.ai": "auth.kimi.ai"}
 _OPEN_PLATFORM = ("api.moonshot.cn", "api.moonshot.ai")
 _DEFAULT_URL = "https://api.moonshot.ai/v1"
 _DEFAULT_LOGIN = "https://auth.kimi.com"
+_HOST = re.compile(r"https?://(?:[^/?#@]*@)?([^/?#:@]+)")  # urllib.parse takes 5 ms to load
 _Found = tuple[str, str]  # what is the case, and what to do
 _OUTAGE, _RECENT = timedelta(minutes=10), timedelta(days=1)
 
@@ -81,7 +82,5 @@ def _key_of(machine: Machine, provider: Mapping[str, Any]) -> str | None:
 
 def _host_of(url: object) -> str:
     """Return the host of ``url``, empty where it has none."""
-    try:
-        return urlsplit(str(url)).hostname or ""
-    except ValueError:
-        return ""
+    found = _HOST.match(str(url))
+    return found[1].lower() if found else ""

@@ -202,7 +202,10 @@ def test_openai_type_at_the_coding_url_is_no_other_vendor(machine: Make) -> None
     assert "another vendor" not in check_identity(asked).message
 
 
-@pytest.mark.parametrize("url", ["http://[", "", "api.kimi.com", "https://api.kimi.com.evil"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://[", "", "api.kimi.com", "https://api.kimi.com.evil", "https://api.kimi.com@evil"],
+)
 def test_odd_url_is_no_server_of_the_vendor(machine: Make, url: str) -> None:
     """Only the vendor's own hosts count, and nonsense is no crash."""
     mine = provider(type="openai", api_key=PLATFORM_KEY) + f"base_url = {url!r}\n"
