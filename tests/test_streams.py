@@ -245,7 +245,8 @@ def test_a_home_that_cannot_be(kimifix: Kimifix, config: Path, name: str, verb: 
     (config.parent / "config").touch()
     consent = () if verb == "doctor" else ("--yes",)
     result = kimifix(verb, *consent, "--home", config.parent / name)
-    assert result.code == 1
+    # For Windows there is nothing under such a name, so that there is nothing to revert.
+    assert result.code == (0 if sys.platform == "win32" and verb == "revert" else 1)
     assert "Traceback" not in result.err
     assert "bug" not in result.out + result.err
 
