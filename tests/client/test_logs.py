@@ -314,5 +314,5 @@ def test_the_sessions_used_last_are_looked_into(home: Path) -> None:
         dated(own, NOW - age)
         dated(folder, NOW - 30 * DAY)
     found = recent_errors(home, now=NOW, most=10_000)
-    assert (150, "error 150") in texts(found)
+    assert (500, "error 150") in texts(found)
     assert len(found) < 100
