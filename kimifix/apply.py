@@ -17,7 +17,6 @@ from kimifix.credentials import AskKey
 from kimifix.draft import Proposal, Request, draft
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine, observe
-from kimifix.secret import Secret
 from kimifix.words import quoted
 
 if TYPE_CHECKING:
@@ -58,14 +57,11 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
     ask_key = cache(dialogue.ask_key)
     outcome = partial(Outcome, config=machine.home.config, sandbox=sandbox)
     if request.route == "auto":
-        judgement = _judge(request, machine, ask_key, dialogue)
+        request, judgement, steps = _chosen(request, machine, ask_key, dialogue)
         outcome = partial(outcome, reason=judgement.sentence)
-        if judgement.recommendation in ("not-needed", "revert"):
-            advice = (judgement.next_command,) if judgement.next_command else ()
-            return outcome("not-needed", next=advice)
+        if request.route == "auto":
+            return outcome("not-needed", next=steps)
         dialogue.progress(f"{judgement.sentence}: {judgement.advice}")
-        anthropic = judgement.recommendation == "apply-anthropic"
-        request = replace(request, route="anthropic" if anthropic else "header")
     done = carry_out(
         lambda: draft(request, machine, ask_key),
         dialogue,
@@ -125,23 +121,24 @@ def _sandboxed(real: Machine) -> Machine:
     return machine
 
 
-def _judge(
-    request: Request,
-    machine: Machine,
-    ask_key: AskKey,
-    dialogue: Dialogue[Proposal],
-) -> Judgement:
-    """Ask the server which route it accepts; raises ``KimifixError`` where none would help."""
+def _chosen(
+    request: Request, machine: Machine, ask_key: AskKey, dialogue: Dialogue[Proposal]
+) -> tuple[Request, Judgement, tuple[str, ...]]:
+    """Ask the server, and return the request with the route that it lets in.
+
+    The route stays `auto` where kimi-code needs none; then there are commands to type, if
+    anything. Raises ``KimifixError`` where no route would help.
+    """
     from kimifix import ask
 
-    key = request.key
-    if key is None and request.credential == "key":
-        in_env = machine.env.get("KIMIFIX_API_KEY")
-        key = Secret(in_env) if in_env else ask_key(None, None)
-    judgement = ask.probe(machine, dialogue.progress, key).judgement
-    if judgement.recommendation in ("none", "update"):
-        raise KimifixError(judgement.sentence, judgement.advice)
-    return judgement
+    probed = ask.probe(machine, dialogue.progress, request, ask_key)
+    judgement = probed.judgement
+    if judgement.works and judgement.recommendation in ("not-needed", "revert"):
+        return request, judgement, probed.next
+    if probed.request is None or not (judgement.works or judgement.open):
+        steps = "".join(f"; `{step}`" for step in probed.next)
+        raise KimifixError(judgement.sentence, f"{judgement.advice}{steps}")
+    return replace(probed.request, is_answered=True), judgement, ()
 
 
 def _verify(

@@ -1,122 +1,196 @@
-"""Asking the server, for `doctor --probe` and `apply --route auto`: who asks, with what, where."""
+"""Asking the server, for `doctor --probe` and `apply --route auto`: what to ask, and to whom."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from kimifix import credentials, draft
 from kimifix.client import features, identity
 from kimifix.config import routes
-from kimifix.config.document import MANAGED, OWN
-from kimifix.config.routes import BUILT_IN_MODELS
-from kimifix.credentials import checked_key
+from kimifix.config.change import Change
+from kimifix.config.document import OWN, Document
+from kimifix.config.routes import Credential
+from kimifix.credentials import AskKey, Wanted
+from kimifix.draft import Request
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.secret import Secret
+from kimifix.outgoing import Outgoing, apply_command, describe, renewing
 from kimifix.server import judgement as judging
-from kimifix.server.answers import Answer
-from kimifix.server.judgement import Credential, Judgement
-from kimifix.server.probe import ask
-from kimifix.words import span
+from kimifix.server.answers import Answer, Probe, Way
+from kimifix.server.judgement import Judgement
+from kimifix.server.probe import ask, usage
 
 
 @dataclass(frozen=True)
 class Probed:
-    """The matrix of answers and what they say together."""
+    """The answers and what they say together; ``next`` is what to type for it.
+
+    ``request`` is the `apply` that leads to what was let in or keeps it, None where that is
+    no work of ours. ``notes`` say what else should be known.
+    """
 
     answers: tuple[Answer, ...]
     judgement: Judgement
+    next: tuple[str, ...]
+    request: Request | None
+    notes: tuple[str, ...] = ()
 
 
-def probe(machine: Machine, progress: Callable[[str], None], key: Secret | None = None) -> Probed:
-    """Ask the server that the config names, the honest identities first, as little as needed.
+class _Candidate(NamedTuple):
+    """Something that could go out, and how to get there."""
 
-    The credential is ``key``, else the login, else the key of the own provider, else
-    KIMIFIX_API_KEY. Raises ``KimifixError`` where there is none that can be used: an
-    expired login is never refreshed here.
+    probe: Probe
+    out: Outgoing
+    command: str = ""
+    request: Request | None = None
+
+
+def probe(
+    machine: Machine,
+    progress: Callable[[str], None],
+    request: Request | None = None,
+    ask_key: AskKey = lambda *_: None,
+) -> Probed:
+    """Ask what goes out now, then what else is open, mildest first, as little as needed.
+
+    ``request`` and ``ask_key`` are those of `apply --route auto`. Raises ``KimifixError``
+    where nothing can be asked: a login is never renewed here.
     """
-    kind, credential = _credential(machine, key)
-    version = str(machine.version or features.NEWEST_KNOWN)
-    this = identity.this_machine()
-    found: list[Answer] = []
-    while (question := judging.next_probe(found, kind)) is not None:
-        shown = question.platform or "no X-Msh-Platform"
-        progress(f"asking the server ({question.surface} surface, {shown})")
-        headers = identity.request_headers(
-            question.surface,
-            question.platform,
-            version=version,
-            home=machine.home.path,
-            machine=this,
-            custom=_custom_headers(machine),
-        )
-        found.append(
-            ask(
-                question,
-                base_url=_base_url(machine),
-                model=_model(machine),
-                headers=headers,
-                credential=credential,
-                env=machine.env,
-            )
-        )
-    judgement = judging.judge(
-        found,
-        patched=routes.route_of(machine.document),
-        client_version_is_old=machine.version is not None
-        and machine.version < features.NEWEST_KNOWN,
-        shares_login=machine.version is None or features.SHARED_LOGIN.works_in(machine.version),
-        credential=kind,
+    now = describe(machine)
+    if now.obstacle and (request is None or now.obstacle.client_can):
+        raise KimifixError(now.obstacle.fact, now.obstacle.advice)
+    notes: list[str] = []
+    found = list(_candidates(machine, now, request or Request(), ask_key, notes))
+    candidates = {one.probe: one for one in found if not one.out.obstacle}
+    if now.obstacle and not candidates:
+        raise KimifixError(now.obstacle.fact, now.obstacle.advice)
+    answers: list[Answer] = []
+    patched = _is_ours(machine)
+    while question := judging.next_probe(answers, list(candidates), patched=patched):
+        who = question.platform or "no X-Msh-Platform"
+        progress(f"asking the server ({question.surface} surface, {who})")
+        answers.append(_ask(machine, candidates[question]))
+    is_old = machine.version is not None and machine.version < features.NEWEST_KNOWN
+    judged = judging.judge(answers, patched=patched, is_old=is_old)
+    taken = candidates[judged.open or answers[0].probe]
+    if judged.verdict == "quota" and len(answers) < judging.MOST_REQUESTS:
+        notes = [*usage(taken.out.base_url, taken.out.secret, machine.env)]
+    elif judged.recommendation == "keep" and judged.open:
+        notes = [f"`{taken.command}` takes the milder route"]
+    elif judged.recommendation not in ("none", "update"):
+        notes = []
+    steps = _next(machine, judged, taken)
+    return Probed(tuple(answers), judged, steps, taken.request, (*judged.notes, *notes))
+
+
+def _is_ours(machine: Machine) -> bool:
+    return machine.document.own is not None and not machine.reading.has_foreign_provider
+
+
+def _candidates(
+    machine: Machine, now: Outgoing, request: Request, ask_key: AskKey, notes: list[str]
+) -> Iterator[_Candidate]:
+    """Yield what can be asked, what goes out now first; ``notes`` gets why it is not more."""
+    document, read = machine.document, machine.reading
+    kept = replace(request, route=None)  # what is applied stays
+    yield _candidate("now", now, request=kept if now.provider == OWN else None)
+    if machine.env.get("KIMI_MODEL_NAME"):
+        return  # whatever the config says, this model is asked
+    try:
+        base = read.base.document
+    except KimifixError as error:
+        notes.append(f"{error.message}: {error.hint}")
+        return
+    if _is_ours(machine):
+        if now.provider != OWN and document.twins:
+            again = describe(machine, alias=next(iter(document.twins)))
+            yield _candidate("again", again, machine.kimifix("apply"), kept)
+        yield _candidate("revert", describe(machine, base), machine.kimifix("revert"))
+    choices = _choices(machine, request, ask_key, notes)
+    for way in ("anthropic", "header"):
+        for credential, option in choices.items():
+            wanted = replace(request, route=way, credential=option)
+            if way == "header":
+                wanted = replace(wanted, platform=request.platform or draft.DEFAULT_PLATFORM)
+            plan = draft.plan_of(wanted, machine, read, credential)
+            out = describe(machine, *_changed(read.ground, routes.change(read.ground, plan)))
+            command = apply_command(machine, way, credential, out.platform)
+            yield _candidate(way, out, command, wanted)
+
+
+def _candidate(
+    way: Way, out: Outgoing, command: str = "", request: Request | None = None
+) -> _Candidate:
+    probe = Probe(out.surface, out.platform, out.credential or "login", way)
+    return _Candidate(probe, out, command, request)
+
+
+def _choices(
+    machine: Machine, request: Request, ask_key: AskKey, notes: list[str]
+) -> dict[Credential, Wanted | None]:
+    """Return what our provider could be given, each with the option that says so.
+
+    First comes what `apply` would take, then, unless it was asked for, the other kind.
+    """
+    available = draft.available(request, machine, machine.reading, ask_key)
+    if not _is_ours(machine):
+        available = available._replace(own=None)
+    found: dict[Credential, Wanted | None] = {}
+    problem = ""
+    asked = request.credential or request.key or request.key_variable
+    for option in (request.credential,) if asked else (None, "login", "key"):
+        ask = ask_key if asked else lambda *_: None
+        try:
+            found.setdefault(credentials.choose(option, available._replace(ask=ask))[0], option)
+        except KimifixError as error:
+            if asked:
+                raise
+            problem = problem or f"{error.message}: {error.hint}"
+    if problem and not found:
+        notes.append(problem)
+    return found
+
+
+def _changed(base: Document, change: Change) -> tuple[Document, str]:
+    """Return ``base`` with ``change`` made to its data, and the alias that is asked then."""
+    data = {**base.data}
+    for (section, name), table in change.tables.items():
+        data[section] = {**data.get(section, {}), name: table}
+    twins = [name for section, name in change.tables if section == "models"]
+    default = change.values.get(("default_model",))
+    return Document(data), str(default) if default in twins else twins[0]
+
+
+def _ask(machine: Machine, candidate: _Candidate) -> Answer:
+    out = candidate.out
+    headers = identity.request_headers(
+        out.surface,
+        out.own_platform,
+        version=str(machine.version or features.NEWEST_KNOWN),
+        home=machine.home.path,
+        machine=identity.this_machine(),
+        lowest=out.lowest,
+        custom=out.custom,
     )
-    return Probed(tuple(found), judgement)
-
-
-def _credential(machine: Machine, key: Secret | None) -> tuple[Credential, Secret]:
-    if key is not None:
-        return "key", Secret(checked_key(key)[0])
-    login = machine.login
-    expired = login is not None and login.expires_at is not None and login.expires_at <= machine.now
-    if login is not None and login.token is not None and not expired:
-        return "login", login.token
-    own = machine.document.own or {}
-    named = machine.env.get(str(own.get("api_key_env")))
-    value = own.get("api_key") or named or machine.env.get("KIMIFIX_API_KEY")
-    if value:
-        return "key", Secret(checked_key(Secret(value))[0])
-    if login is not None and login.expires_at is not None and expired:
-        raise KimifixError(
-            f"the login expired {span(machine.now - login.expires_at)} ago, and only kimi-code "
-            "may renew it",
-            "start `kimi` and send one message (an error is fine: it renews the login), "
-            "then probe again",
-        )
-    raise KimifixError(
-        "there is no credential to ask with", "sign in with `kimi login`, or set KIMIFIX_API_KEY"
+    return ask(
+        candidate.probe,
+        base_url=out.base_url,
+        model=out.model,
+        headers=headers,
+        credential=out.secret,
+        env=machine.env,
     )
 
 
-def _base_url(machine: Machine) -> str:
-    base = machine.document.managed.get("base_url") or (machine.document.own or {}).get("base_url")
-    if isinstance(base, str) and base:
-        # An own provider of type anthropic has the base without the version.
-        is_bare = base.rstrip("/").endswith("/coding")
-        return f"{base.rstrip('/')}/v1" if is_bare else base
-    return machine.home.region_base_url
-
-
-def _custom_headers(machine: Machine) -> dict[str, str]:
-    """Return the headers that the user has set, which a gateway in between may need."""
-    headers = machine.document.managed.get("custom_headers")
-    items = headers.items() if isinstance(headers, Mapping) else ()
-    return {name: value for name, value in items if isinstance(value, str)}
-
-
-def _model(machine: Machine) -> str:
-    """Return the id of the default model, where it is one of this server, else of the first."""
-    document = machine.document
-    served = {**document.served_by(MANAGED), **document.served_by(OWN)}
-    default = document.models.get(str(document.data.get("default_model")))
-    for model in (default, *served.values()):
-        if model is not None and model in served.values() and isinstance(model.get("model"), str):
-            return str(model["model"])
-    return str(BUILT_IN_MODELS[0]["model"])
+def _next(machine: Machine, judged: Judgement, taken: _Candidate) -> tuple[str, ...]:
+    if judged.recommendation == "revert":
+        return (machine.kimifix("revert"),)
+    if judged.recommendation == "update":
+        return ("kimi upgrade",)
+    if judged.recommendation.startswith("apply"):
+        return () if machine.reading.has_foreign_provider else (taken.command,)
+    if judged.verdict == "credential" and taken.out.credential == "login":
+        return renewing(machine)
+    return ()

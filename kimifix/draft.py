@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from kimifix.consent import Draft
 from kimifix.credentials import AskKey, Wanted
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
+from kimifix.outgoing import server_warnings
 from kimifix.secret import Secret
 
 DEFAULT_PLATFORM = "kimi_cli"
@@ -37,8 +37,6 @@ POLICY_NOTICE = (
 )
 
 _CLOSED = "the config will hold an API key: others lose their right to read it"
-_LOOPBACK = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])([:/].*)?")
-_VENDOR = re.compile(r"https?://([\w-]+\.)*kimi\.(com|ai)([:/][^@]*)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ class Request:
     """What the user asked for; ``key`` is what came by --key-stdin.
 
     None is what was not asked for: as it is where something is applied, else the default.
+    ``is_answered`` is whether the server has just let in what was asked for.
     """
 
     home: Path | None = None
@@ -58,6 +57,7 @@ class Request:
     dry_run: bool = False
     sandbox: bool = False
     verify: bool = False
+    is_answered: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
         )
     base, ground = read.base, read.ground
     choice = credentials.choose(request.credential, available(request, machine, read, ask_key))
-    plan = _plan(request, machine, read, choice.credential)
+    plan = plan_of(request, machine, read, choice.credential)
     change = routes.change(ground, plan)
     patched = patch(ground, routes.with_additions(change, before, read.edited))
     document: Document = patched
@@ -188,7 +188,8 @@ def _no_login(machine: Machine, read: Reading) -> str | None:
     return f"kimi-code is not signed in, {found.problem or 'there is no file'}: `{found.path}`"
 
 
-def _plan(request: Request, machine: Machine, read: Reading, credential: Credential) -> Plan:
+def plan_of(request: Request, machine: Machine, read: Reading, credential: Credential) -> Plan:
+    """Return the plan that ``request`` makes for ``read`` with ``credential``."""
     present = read.document
     applied = routes.route_of(present) or (read.receipt.route if read.receipt else None)
     route = request.route or applied
@@ -220,15 +221,12 @@ def _warnings(request: Request, read: Reading, plan: Plan, change: Change) -> It
     if request.verify:
         yield "--verify lets kimi-code answer one short prompt, which your plan counts"
     for url in dict.fromkeys(table.get("base_url", "") for table in change.tables.values()):
-        if url and not _LOOPBACK.fullmatch(url):
-            if not _VENDOR.fullmatch(url):
-                yield f"the credential will go to a server that is not the vendor's: `{url}`"
-            if not url.startswith("https://"):
-                yield f"the credential will go unencrypted to `{url}`"
+        yield from server_warnings(url)
     if plan.route == "anthropic":
         if request.platform:
             yield "the Anthropic route sends no platform, whatever --platform says"
-        if isinstance(plan.credential, Login) and routes.route_of(read.document) != "anthropic":
+        known = request.is_answered or routes.route_of(read.document) == "anthropic"
+        if isinstance(plan.credential, Login) and not known:
             yield (
                 "whether the server takes a login on the Anthropic-compatible surface is not "
                 "known: `kimifix doctor --probe` tells"

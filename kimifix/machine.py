@@ -7,6 +7,7 @@ observation that fails takes down only what needs it.
 from __future__ import annotations
 
 import stat
+import sys
 import time
 from collections.abc import Mapping
 from functools import cached_property
@@ -23,6 +24,7 @@ from kimifix.config import reading
 from kimifix.config.document import Document
 from kimifix.config.reading import Reading
 from kimifix.errors import KimifixError
+from kimifix.words import quoted
 
 
 class Machine:
@@ -103,15 +105,37 @@ class Machine:
 
     @cached_property
     def login(self) -> Login | None:
-        """The login of the managed provider, None where the config names none.
+        """The login of the managed provider, else of ours; None where the config names none.
 
         The slot that the client works out for itself comes before the one that the config
         names, which older clients and own providers use.
         """
-        managed = self.document.managed
-        slots = [login.slot_of(managed, self.env, managed=by) for by in (True, False)]
-        found = [login.read(self.home, slot) for slot in dict.fromkeys(slots) if slot]
+        provider = self.document.managed or self.document.own or {}
+        slots = [login.slot_of(provider, self.env, managed=by) for by in (True, False)]
+        found = [self.login_in(slot) for slot in dict.fromkeys(slots) if slot]
         return next((one for one in found if one.present), next(iter(found), None))
+
+    def login_in(self, slot: str) -> Login:
+        """Return the login in ``slot``."""
+        return login.read(self.home, slot)
+
+    def kimifix(self, *words: object) -> str:
+        """Return a command of ours for this home, to be typed as it is."""
+        home = () if self._is_found_anyway else ("--home", self.home.path)
+        return " ".join(map(quoted, ("kimifix", *words, *home)))
+
+    def kimi(self, *words: object) -> str:
+        """Return a command of the client for this home, to be typed as it is."""
+        command = " ".join(map(quoted, ("kimi", *words)))
+        if self._is_found_anyway:
+            return command
+        if sys.platform == "win32":
+            return f'$env:KIMI_CODE_HOME = "{self.home.path}"; {command}'
+        return f"KIMI_CODE_HOME={quoted(self.home.path)} {command}"
+
+    @property
+    def _is_found_anyway(self) -> bool:
+        return self.home.source in ("default", "KIMI_CODE_HOME")
 
     @cached_property
     def log_errors(self) -> list[LogError]:

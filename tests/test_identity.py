@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from kimifix.client.identity import OWN_PLATFORM, Machine, request_headers, this_machine
+from kimifix.config import routes
 from kimifix.secret import MASK
-from kimifix.server import judgement
-from kimifix.server.answers import Surface
+from kimifix.server.answers import Probe, Surface
 
 LINUX = Machine("vm", "Linux", "6.18.44", "linux", "x64", node="v24.21.0")
 DEVICE = "11111111-2222-4333-8444-555555555555"
@@ -182,17 +182,38 @@ def test_every_system_is_named_as_node_names_it(
     assert headers["X-Msh-Os-Version"] == release
 
 
-def test_headers_of_the_user_come_along_but_not_another_identity(home: Path) -> None:
-    """A gateway's header is sent; what alters the identity or the credential is not."""
-    custom = {
-        "X-Gateway": "1",
-        "x-msh-platform": "kimi_cli",
-        "user-agent": "other",
-        "Authorization": "Bearer other",
-    }
-    plain = _headers("openai", OWN_PLATFORM, home)
-    assert _headers("openai", OWN_PLATFORM, home, custom=custom) == {**plain, "X-Gateway": "1"}
-    assert "x-gateway" in _headers("anthropic", OWN_PLATFORM, home, custom=custom)
+def test_headers_of_the_user_win_over_those_of_the_client(home: Path) -> None:
+    """The provider's stand above the client's, those of the environment below (run: 2.1.0)."""
+    headers = request_headers(
+        "openai",
+        OWN_PLATFORM,
+        version="2.1.0",
+        home=home,
+        machine=LINUX,
+        lowest={"X-Msh-Platform": "from-the-environment", "X-Team": "7"},
+        custom={"X-Gateway": "1", "Authorization": "Bearer other"},
+    )
+    names = list(headers)
+    assert "authorization" not in names
+    assert names[9:12] == ["X-Msh-Platform", "X-Team", "User-Agent"]
+    assert names[-6:-4] == ["X-Gateway", "Authorization"]
+    assert headers["X-Msh-Platform"] == OWN_PLATFORM
+
+
+@pytest.mark.parametrize(
+    ("surface", "platform_at"), [("openai", ("x-msh-platform", "kimi_cli")), ("anthropic", None)]
+)
+def test_of_two_spellings_the_later_one_goes_out(
+    surface: Surface, platform_at: tuple[str, str] | None, home: Path
+) -> None:
+    """At its own place on the one surface, in the place of the first on the other (run: 2.1.0)."""
+    headers = list(
+        _headers(surface, OWN_PLATFORM, home, custom={"x-msh-platform": "kimi_cli"}).items()
+    )
+    spelled = [pair for pair in headers if pair[0].lower() == "x-msh-platform"]
+    assert spelled == [("x-msh-platform", "kimi_cli")]
+    agent = next(i for i, (name, _) in enumerate(headers) if name.lower() == "user-agent")
+    assert (headers[agent + 1] == spelled[0]) == (platform_at is None)
 
 
 def test_this_machine_gives_headers_that_can_be_sent(home: Path) -> None:
@@ -201,6 +222,7 @@ def test_this_machine_gives_headers_that_can_be_sent(home: Path) -> None:
     assert all(value and value.isascii() and value.isprintable() for value in headers.values())
 
 
-def test_both_floors_mean_the_same_identity() -> None:
-    """The platform that the probe asks for first is the one that the client sends."""
-    assert judgement.OWN_PLATFORM == OWN_PLATFORM
+def test_all_floors_mean_the_same_identity() -> None:
+    """The platform that the client sends is the one that nothing else counts as altered."""
+    assert routes.OWN_PLATFORM == OWN_PLATFORM
+    assert not Probe("openai", OWN_PLATFORM).alters_identity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import tomllib
 from collections.abc import Iterator
@@ -12,51 +13,68 @@ from typing import Any
 import pytest
 from support import catalogue
 from support.catalogue import Row
-from support.command import Kimifix
+from support.command import Kimifix, Result
 from support.configs import LOGGED_IN, install_client, sign_in, slot_at, write_config
 from support.stub_server import Request, Stub, response
 
 TOKEN = "token-of-the-login"
-OPENAI_COMPLETION = {
+KEY = "sk-kimi-key-of-the-console"
+COMPLETION = {
     "id": "c",
     "object": "chat.completion",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "p"}}],
-}
-ANTHROPIC_COMPLETION = {
-    "id": "m",
     "type": "message",
-    "role": "assistant",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "p"}}],
     "content": [{"type": "text", "text": "p"}],
 }
+USAGE = {
+    "usage": {"used": "40", "limit": "1000", "resetTime": "2026-08-03T05:20:51Z"},
+    "limits": [
+        {
+            "window": {"duration": 300, "timeUnit": "TIME_UNIT_MINUTE"},
+            "detail": {"used": "100", "limit": "100", "resetTime": "2026-08-01T05:00:00Z"},
+        },
+        {"window": {"duration": 1, "timeUnit": "TIME_UNIT_CENTURY"}, "detail": {"limit": "1"}},
+    ],
+}
+
+# Surface, platform and credential of a request.
+Question = tuple[str, str | None, str | None]
+HONEST = ("openai", "kimi_code_cli", TOKEN)
+ANTHROPIC = ("anthropic", "kimi_code_cli", TOKEN)
+LEGACY = ("openai", "kimi_cli", TOKEN)
+WITH_KEY = ("anthropic", None, KEY)
 
 
 class Server:
-    """Answers each question of the matrix as told; a question that is not named gets 200."""
+    """Answers each question as told; a question that is not named gets ``otherwise``."""
 
     def __init__(self) -> None:
-        self.answers: dict[tuple[str, str | None], Row] = {}
-        self.requests: list[tuple[str, str | None]] = []
+        self.answers: dict[Question, Row | None] = {}
+        self.otherwise: Row | None = None
+        self.usage: dict[str, Any] | None = None
+        self.asked: list[Question] = []
         self.stub = Stub(self._talk)
+
+    def lets_in(self, *questions: Question) -> None:
+        """Let in these and refuse the identity of all others."""
+        self.answers, self.otherwise = dict.fromkeys(questions), catalogue.IDENTITY
 
     def _talk(self, connection: socket.socket, request: Request) -> None:
         surface = "anthropic" if "/messages" in request.line else "openai"
         headers = {name.lower(): value for name, value in request.headers}
-        question = (surface, headers.get("x-msh-platform"))
-        self.requests.append(question)
-        row = self.answers.get(question)
-        if row is None:
-            body: dict[str, Any] = (
-                ANTHROPIC_COMPLETION if surface == "anthropic" else OPENAI_COMPLETION
-            )
-            connection.sendall(response(200, body, "content-type: application/json"))
-            return
-        connection.sendall(
-            response(
-                row.status,
-                row.body("anthropic" if surface == "anthropic" else "openai"),
-                "content-type: application/json",
-            )
-        )
+        bearer = headers.get("authorization", "").removeprefix("Bearer ")
+        question = (surface, headers.get("x-msh-platform"), headers.get("x-api-key", bearer))
+        if request.line.startswith("GET"):
+            question = ("usage", *question[1:])
+        self.asked.append(question)
+        row = self.answers.get(question, self.otherwise)
+        if question[0] == "usage":
+            body = response(404) if self.usage is None else response(200, self.usage)
+        elif row is None:
+            body = response(200, COMPLETION, "content-type: application/json")
+        else:
+            body = response(row.status, row.body("openai"), "content-type: application/json")
+        connection.sendall(body)
 
 
 @pytest.fixture
@@ -71,70 +89,174 @@ def server() -> Iterator[Server]:
 def config(server: Server, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The config of a signed-in client 2.1.0 whose managed provider is ``server``."""
     monkeypatch.setenv("PATH", f"{install_client(tmp_path / 'npm')}{os.pathsep}/usr/bin:/bin")
-    url = server.stub.base_url
-    text = LOGGED_IN.replace("https://api.kimi.com/coding/v1", url)
-    text = text.replace("oauth/kimi-code", f"oauth/{slot_at(url)}")
-    sign_in(home, token=TOKEN, slot=slot_at(url))
-    return write_config(home, text)
+    return write_config(home, signed_in(home, server))
 
 
-HONEST = ("openai", "kimi_code_cli")
-ANTHROPIC = ("anthropic", "kimi_code_cli")
-LEGACY = ("openai", "kimi_cli")
+def signed_in(home: Path, server: Server, token: str = TOKEN) -> str:
+    """Sign in to ``server`` and return the config, as the client names the slot."""
+    text = LOGGED_IN.replace("https://api.kimi.com/coding/v1", server.stub.base_url)
+    slot = slot_at(server.stub.base_url)
+    sign_in(home, token=token, slot=slot)
+    return text.replace("oauth/kimi-code", f"oauth/{slot}")
+
+
+def sign_out(home: Path) -> None:
+    """Take the login away."""
+    for path in (home / "credentials").iterdir():
+        path.unlink()
+
+
+def add(config: Path, text: str) -> None:
+    """Append ``text`` to the config."""
+    config.write_text(f"{config.read_text()}\n{text}\n")
+
+
+def use(config: Path, alias: str) -> None:
+    """Make ``alias`` the default model."""
+    first, _, rest = config.read_text().partition("\n")
+    assert first.startswith("default_model")
+    config.write_text(f'default_model = "{alias}"\n{rest}')
+
+
+def apply(kimifix: Kimifix, *options: str, key: str | None = None, code: int = 0) -> Result:
+    """Run `apply` with ``options``, and with a key where there is one."""
+    env = {"KIMIFIX_API_KEY": key} if key else None
+    options = (*options, "--credential", "key") if key else options
+    result = kimifix("apply", "--yes", *options, env=env)
+    assert result.code == code, result.err
+    return result
+
+
+def probe_of(result: Result) -> dict[str, Any]:
+    """Return the finding of the probe."""
+    return next(f for f in result.json["findings"] if f["check"] == "probe")
+
+
+# -- what goes out decides --------------------------------------------------------------
+
+
+def just_applied(kimifix: Kimifix, home: Path, server: Server, config: Path) -> None:
+    """Apply the header route, as advised."""
+    apply(kimifix, "--route", "header")
+    server.lets_in(LEGACY)
+
+
+def key_where_keys_are_taken(kimifix: Kimifix, home: Path, server: Server, config: Path) -> None:
+    """Take the Anthropic route with a key, on a server that takes no logins there."""
+    apply(kimifix, "--route", "anthropic", key=KEY)
+    server.lets_in(WITH_KEY, ("anthropic", "kimi_code_cli", KEY))
+    server.answers[ANTHROPIC] = catalogue.CREDENTIAL
+
+
+def header_by_hand(kimifix: Kimifix, home: Path, server: Server, config: Path) -> None:
+    """Set the header by hand on the managed provider."""
+    add(config, '[providers."managed:kimi-code".custom_headers]\nX-Msh-Platform = "kimi_cli"')
+    server.lets_in(LEGACY)
+
+
+def header_with_key(kimifix: Kimifix, home: Path, server: Server, config: Path) -> None:
+    """Take the header route with a key, not signed in."""
+    apply(kimifix, "--route", "header", key=KEY)
+    sign_out(home)
+    server.lets_in(("openai", "kimi_cli", KEY))
+
+
+def default_moved_back(kimifix: Kimifix, home: Path, server: Server, config: Path) -> None:
+    """Apply, and have the default model moved back."""
+    just_applied(kimifix, home, server, config)
+    use(config, "kimi-code/kimi-for-coding")
+
+
+def platform_refused(kimifix: Kimifix, home: Path, server: Server, config: Path) -> None:
+    """Apply with a platform that the server does not let in."""
+    apply(kimifix, "--platform", "foo")
+    server.lets_in(LEGACY)
+
+
+def key_refused(kimifix: Kimifix, home: Path, server: Server, config: Path) -> None:
+    """Apply with a key that the server refuses, where the login would do."""
+    apply(kimifix, "--route", "header", key=KEY)
+    server.lets_in(LEGACY)
+    server.answers[("openai", "kimi_cli", KEY)] = catalogue.CREDENTIAL
 
 
 @pytest.mark.parametrize(
-    ("answers", "asked", "recommendation", "command"),
+    ("state", "version", "works", "recommendation", "command"),
     [
-        pytest.param({}, [HONEST], "not-needed", None, id="accepted"),
-        pytest.param(
-            {HONEST: catalogue.IDENTITY},
-            [HONEST, ANTHROPIC],
-            "apply-anthropic",
-            "kimifix apply --route anthropic",
-            id="anthropic is open",
-        ),
-        pytest.param(
-            {HONEST: catalogue.IDENTITY, ANTHROPIC: catalogue.IDENTITY},
-            [HONEST, ANTHROPIC, LEGACY],
+        (just_applied, "2.1.0", True, "keep", None),
+        (key_where_keys_are_taken, "2.1.0", True, "keep", None),
+        (header_by_hand, "2.1.0", True, "not-needed", None),
+        (header_with_key, "2.1.0", True, "keep", None),
+        (header_with_key, "0.10.0", True, "keep", None),
+        (default_moved_back, "2.1.0", False, "apply-again", "kimifix apply"),
+        (
+            platform_refused,
+            "2.1.0",
+            False,
             "apply-header",
-            "kimifix apply --route header",
-            id="only the legacy identity is let in",
+            "kimifix apply --route header --platform kimi_cli",
         ),
-        pytest.param(
-            {HONEST: catalogue.OVERLOAD, ANTHROPIC: catalogue.IDENTITY},
-            [HONEST, ANTHROPIC, LEGACY],
+        (
+            key_refused,
+            "2.1.0",
+            False,
             "apply-header",
-            "kimifix apply --route header",
-            id="429 in disguise",
+            "kimifix apply --route header --credential login",
         ),
-        pytest.param(
-            dict.fromkeys((HONEST, ANTHROPIC, LEGACY), catalogue.OVERLOAD),
-            [HONEST, ANTHROPIC, LEGACY],
-            "none",
-            None,
-            id="429 for all",
-        ),
-        pytest.param({HONEST: catalogue.SUSPENDED}, [HONEST], "none", None, id="suspended"),
     ],
 )
-def test_matrix_leads_to_one_recommendation(
+def test_what_goes_out_decides(
     kimifix: Kimifix,
     server: Server,
+    home: Path,
     config: Path,
-    answers: dict[tuple[str, str | None], Row],
-    asked: list[tuple[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: Any,
+    version: str,
+    works: bool,
     recommendation: str,
     command: str | None,
 ) -> None:
-    """The honest identities are asked first, and no further than the verdict needs."""
-    server.answers = dict(answers)
+    """An answer to what is configured is exit 0, everything else 1, and what to type works."""
+    path = f"{install_client(tmp_path / 'used', version)}{os.pathsep}/usr/bin:/bin"
+    monkeypatch.setenv("PATH", path)
+    state(kimifix, home, server, config)
     result = kimifix("doctor", "--probe", "--json")
-    finding = next(f for f in result.json["findings"] if f["check"] == "probe")
-    assert server.requests == asked
-    assert finding["data"]["recommendation"] == recommendation
+    assert result.code == (0 if works else 1), result.out
+    assert result.json["works"] is works
+    assert result.json["recommendation"] == recommendation
     assert result.json["next"] == ([command] if command else [])
+    assert 1 <= len(server.asked) <= 4
     assert TOKEN not in result.out + result.err
+    assert KEY not in result.out + result.err
+    if command:
+        assert kimifix(*shlex.split(command)[1:], "--yes").code == 0
+        assert kimifix("doctor", "--probe").code == 0
+
+
+@pytest.mark.parametrize(
+    ("let_in", "asked", "recommendation"),
+    [
+        ([HONEST], [HONEST], "not-needed"),
+        ([ANTHROPIC], [HONEST, ANTHROPIC], "apply-anthropic"),
+        ([LEGACY], [HONEST, ANTHROPIC, LEGACY], "apply-header"),
+        ([], [HONEST, ANTHROPIC, LEGACY], "none"),
+    ],
+)
+def test_what_else_is_open_is_asked_mildest_first(
+    kimifix: Kimifix,
+    server: Server,
+    config: Path,
+    let_in: list[Question],
+    asked: list[Question],
+    recommendation: str,
+) -> None:
+    """And no further than the verdict needs."""
+    server.lets_in(*let_in)
+    result = kimifix("doctor", "--probe", "--json")
+    assert server.asked == asked
+    assert result.json["recommendation"] == recommendation
 
 
 @pytest.mark.parametrize("row", [*catalogue.ROWS, *catalogue.NO_ROWS], ids=str)
@@ -142,103 +264,350 @@ def test_every_documented_answer_is_understood(
     kimifix: Kimifix, server: Server, config: Path, row: Row
 ) -> None:
     """Each row of the catalogue gives its verdict and its advice, and `auto` writes nothing."""
-    server.answers = dict.fromkeys((HONEST, ANTHROPIC, LEGACY), row)
+    server.otherwise = row
     result = kimifix("doctor", "--probe")
-    assert result.code in (0, 1)
+    assert result.code == 1
     words = " ".join(result.out.split())
     assert str(row.status) in words
-    if row.verdict != "identity":
-        assert "next: kimifix apply" not in words
-        assert row.advice in words
+    assert "next: kimifix apply" not in words
+    assert row.verdict == "identity" or row.advice in words
     before = config.read_bytes()
     auto = kimifix("apply", "--route", "auto", "--yes")
     assert auto.code == 1
     assert config.read_bytes() == before
 
 
-def test_patch_that_is_not_needed_any_more(kimifix: Kimifix, server: Server, config: Path) -> None:
-    """When the official identity is accepted again, the advice is to revert."""
-    kimifix("apply", "--yes")
+@pytest.mark.parametrize("row", [catalogue.SUSPENDED, catalogue.PLAN], ids=str)
+def test_nothing_is_applied_on_an_account_that_is_shut(
+    kimifix: Kimifix, server: Server, config: Path, row: Row
+) -> None:
+    """With a patch in place `auto` fails, too; on suspension it is to be taken out."""
+    apply(kimifix)
+    server.otherwise = row
+    result = kimifix("doctor", "--probe", "--json")
+    assert result.code == 1
+    suspended = row is catalogue.SUSPENDED
+    assert result.json["next"] == (["kimifix revert"] if suspended else [])
+    auto = apply(kimifix, "--route", "auto", code=1)
+    assert ("kimifix revert" in auto.err) == suspended
+
+
+@pytest.mark.parametrize("platform", ["kimi_code_cli", "kimi_cli"])
+def test_a_patch_that_is_not_needed_any_more(
+    kimifix: Kimifix, server: Server, config: Path, platform: str
+) -> None:
+    """Whether or not it still works, where kimi-code itself is let in the advice is to revert."""
+    apply(kimifix)
+    server.lets_in(HONEST, ("openai", platform, TOKEN))
     result = kimifix("doctor", "--probe", "--json")
     assert result.json["next"] == ["kimifix revert"]
+    assert result.code == (0 if platform == "kimi_cli" else 1)
 
 
-def test_suspended_account_with_patch_is_told_to_revert(
+def test_a_milder_route_that_is_open_is_a_hint(
     kimifix: Kimifix, server: Server, config: Path
 ) -> None:
-    """On suspension nothing but taking the patch out is ever advised."""
-    kimifix("apply", "--yes")
-    server.answers = {HONEST: catalogue.SUSPENDED}
-    result = kimifix("doctor", "--probe")
-    assert result.code == 1
-    assert "next:    kimifix revert" in result.out
-    assert "kimifix apply" not in result.out.partition("probe")[2]
-
-
-def test_auto_does_nothing_where_nothing_is_needed(
-    kimifix: Kimifix, server: Server, config: Path
-) -> None:
-    """`--route auto` leaves the config alone when kimi-code is let in as it is."""
-    before = config.read_bytes()
-    result = kimifix("apply", "--route", "auto", "--yes")
+    """The patch works, so nothing has to be done; the way that alters nothing is named."""
+    apply(kimifix)
+    server.lets_in(LEGACY, ANTHROPIC)
+    result = kimifix("doctor", "--probe", "--json")
     assert result.code == 0
-    assert "not needed" in result.out
-    assert config.read_bytes() == before
+    assert result.json["next"] == []
+    assert any("kimifix apply --route anthropic" in note for note in result.json["notes"])
 
 
-@pytest.mark.parametrize(
-    ("answers", "kind", "notice"),
-    [
-        pytest.param({HONEST: catalogue.IDENTITY}, "anthropic", False, id="mildest"),
-        pytest.param(
-            {HONEST: catalogue.IDENTITY, ANTHROPIC: catalogue.CREDENTIAL},
-            "header",
-            True,
-            id="login not taken on the other surface",
-        ),
-    ],
-)
-def test_auto_takes_the_mildest_route(
-    kimifix: Kimifix,
-    server: Server,
-    config: Path,
-    answers: dict[tuple[str, str | None], Row],
-    kind: str,
-    notice: bool,
-) -> None:
-    """`--route auto` prefers the route that alters nothing, and says why it chose."""
-    server.answers = dict(answers)
-    result = kimifix("apply", "--route", "auto", "--yes", "--json")
-    assert result.code == 0
-    assert result.json["route"] == kind
-    assert (result.json["notice"] is not None) == notice
-    assert "refuses the identity" in result.json["reason"]
-    assert "kimifix" in tomllib.loads(config.read_text())["providers"]
+def test_a_refusal_in_disguise_alternates(kimifix: Kimifix, server: Server, config: Path) -> None:
+    """The same two requests are asked twice in turn before a 429 is called no overload."""
+    server.answers = {HONEST: catalogue.OVERLOAD}
+    result = kimifix("doctor", "--probe", "--json")
+    assert server.asked == [HONEST, ANTHROPIC] * 2
+    assert result.json["recommendation"] == "apply-anthropic"
+
+
+# -- what cannot be asked ----------------------------------------------------------------
 
 
 def test_expired_login_is_never_refreshed(
     kimifix: Kimifix, server: Server, home: Path, config: Path
 ) -> None:
-    """An expired login is reported, nothing is asked, and its file stays as it is."""
-    slot = slot_at(server.stub.base_url)
-    path = sign_in(home, token=TOKEN, expires_at=1000, slot=slot)
+    """Nothing is asked, its file stays as it is, and what to do is to send one message."""
+    (path,) = (home / "credentials").iterdir()
+    path = sign_in(home, token=TOKEN, expires_at=1000, slot=path.stem)
     before = path.read_bytes()
-    result = kimifix("doctor", "--probe")
-    assert "only kimi-code may renew it" in " ".join(result.out.split())
-    assert server.stub.requests == []
+    result = kimifix("doctor", "--probe", "--json")
+    assert result.code == 1
+    assert "only kimi-code may renew it" in result.json["verdict"]
+    assert "send one message" in result.json["verdict"]
+    assert result.json["next"] != ["kimifix doctor --probe"]
+    assert server.asked == []
     assert path.read_bytes() == before
+    unasked = kimifix("doctor", "--json")
+    assert (unasked.code, unasked.json["works"]) == (0, None)
+
+
+def unset_default(config: Path) -> None:
+    """Take the default model out."""
+    config.write_text(config.read_text().partition("\n")[2])
+
+
+def unset_variable(config: Path) -> None:
+    """Let the own provider take its key from a variable that is not set."""
+    text = config.read_text()
+    config.write_text(text.replace(f'api_key = "{KEY}"', 'api_key_env = "NOT_SET"'))
+
+
+def both_credentials(config: Path) -> None:
+    """Give the own provider a login beside its key."""
+    add(config, '[providers.kimifix.oauth]\nkey = "oauth/kimi-code"')
+
+
+def foreign_default(config: Path) -> None:
+    """Make a model of another vendor the default."""
+    provider = '[providers.other]\ntype = "openai"\nbase_url = "http://127.0.0.1:9"'
+    add(config, f'{provider}\n[models.o]\nprovider = "other"\nmodel = "o"')
+    use(config, "o")
+
+
+def lost_provider(config: Path) -> None:
+    """Rename the own provider away."""
+    config.write_text(config.read_text().replace("[providers.kimifix", "[providers.gone"))
+
+
+@pytest.mark.parametrize(
+    ("change", "fact", "commands"),
+    [
+        (unset_default, "not set", ["kimifix apply"]),
+        (unset_variable, "NOT_SET is not set", []),
+        (both_credentials, "two credentials", []),
+        (foreign_default, "another vendor", []),
+        (lost_provider, "provider of `kimifix/kimi-for-coding` does not exist", ["kimifix apply"]),
+    ],
+)
+def test_what_cannot_be_asked_says_what_to_do(
+    kimifix: Kimifix, server: Server, config: Path, change: Any, fact: str, commands: list[str]
+) -> None:
+    """No request goes out, the exit code is 1, and the way out is named."""
+    apply(kimifix, "--route", "header", key=KEY)
+    change(config)
+    result = kimifix("doctor", "--probe", "--json")
+    assert result.code == 1
+    assert fact in result.json["verdict"]
+    assert result.json["next"] == commands
+    assert server.asked == []
+    assert KEY not in result.out + result.err
+
+
+def test_signing_in_again_is_followed_by_apply(
+    kimifix: Kimifix, home: Path, server: Server, config: Path
+) -> None:
+    """A login from scratch takes the default model back, so both are to be typed."""
+    apply(kimifix)
+    sign_out(home)
+    result = kimifix("doctor", "--probe", "--json")
+    assert result.code == 1
+    assert result.json["next"] == ["kimi login", "kimifix apply"]
+
+
+def test_commands_are_for_the_home_that_was_named(
+    kimifix: Kimifix, home: Path, server: Server, config: Path, tmp_path: Path
+) -> None:
+    """What `--home` was given for is given in what is to be typed."""
+    other = home.rename(tmp_path / "a home")
+    server.lets_in(LEGACY)
+    (command,) = kimifix("doctor", "--probe", "--json", "--home", other).json["next"]
+    assert shlex.split(command)[-2:] == ["--home", str(other)]
+    assert kimifix(*shlex.split(command)[1:], "--yes").code == 0
+    sign_out(other)
+    first, _ = kimifix("doctor", "--json", "--home", other).json["next"]
+    assert shlex.split(first) == [f"KIMI_CODE_HOME={other}", "kimi", "login"]
+
+
+# -- a credential goes where it belongs ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("managed_key", "own", "env", "fact"),
+    [
+        ("oauth/kimi-code", False, {}, "not signed in"),
+        (None, True, {}, "made for another server"),
+        (None, False, {"KIMI_CODE_BASE_URL": "http://127.0.0.1:9/v1"}, "KIMI_CODE_BASE_URL"),
+    ],
+    ids=["managed provider led elsewhere", "own provider led elsewhere", "login moved"],
+)
+def test_a_login_goes_to_no_other_server(
+    kimifix: Kimifix,
+    server: Server,
+    home: Path,
+    config: Path,
+    managed_key: str | None,
+    own: bool,
+    env: dict[str, str],
+    fact: str,
+) -> None:
+    """Neither by a slot that the client would not use, nor by one that is taken as it is."""
+    sign_in(home)
+    if own:
+        apply(kimifix)
+        text = config.read_text()
+        head, mark, tail = text.rpartition("[providers.kimifix]")
+        config.write_text(head + mark + tail.replace("127.0.0.1", "localhost", 1))
+    elif managed_key:
+        text = config.read_text().replace("127.0.0.1", "localhost")
+        slot = tomllib.loads(text)["providers"]["managed:kimi-code"]["oauth"]["key"]
+        config.write_text(text.replace(slot, managed_key))
+    result = kimifix("doctor", "--probe", "--json", env=env)
+    assert result.code == 1
+    assert fact in result.json["verdict"]
+    assert server.asked == []
+    if managed_key:  # an own provider would take the slot as it is named, so none is written
+        refused = apply(kimifix, code=1)
+        assert "is not the one of" in refused.err
+
+
+def test_a_key_goes_to_its_own_server(
+    kimifix: Kimifix, server: Server, home: Path, config: Path
+) -> None:
+    """The key of a foreign provider of our name is not sent to the managed one's server."""
+    add(
+        config,
+        f'[providers.kimifix]\ntype = "kimi"\nbase_url = "http://127.0.0.1:9"\napi_key = "{KEY}"',
+    )
+    server.lets_in(LEGACY)
+    result = kimifix("doctor", "--probe", "--json")
+    assert KEY not in {credential for *_, credential in server.asked}
+    assert result.json["next"] == []
+    sign_out(home)
+    kimifix("doctor", "--probe")
+    assert KEY not in {credential for *_, credential in server.asked}
+
+
+@pytest.mark.parametrize(
+    ("base_url", "warning"),
+    [
+        ("http://api.kimi.com/coding/v1", "goes unencrypted to `http://api.kimi.com"),
+        ("https://kimi.com.example/coding/v1", "not the vendor's: `https://kimi.com.example"),
+        ("https://api.kimi.com/coding/v1", None),
+        ("https://api.kimi.ai/coding/v1", None),
+    ],
+)
+def test_an_odd_server_is_warned_of(
+    kimifix: Kimifix, config: Path, server: Server, base_url: str, warning: str | None
+) -> None:
+    """Plain http and hosts that are not the vendor's, by the doctor and before writing."""
+    write_config(config.parent, LOGGED_IN.replace("https://api.kimi.com/coding/v1", base_url))
+    doctor = kimifix("doctor", "--json")
+    applied = kimifix("apply", "--dry-run", "--credential", "key", "--key-stdin", stdin=KEY)
+    for said in (doctor.out, applied.err):
+        assert (warning is None) or (warning in " ".join(said.split()))
+        assert warning is not None or "credential goes" not in said
+
+
+# -- the environment and the quota --------------------------------------------------------
+
+
+def test_a_model_of_the_environment_is_what_goes_out(
+    kimifix: Kimifix, server: Server, config: Path
+) -> None:
+    """With its own server and key, and nothing of the config; no patch could change it."""
+    env = {
+        "KIMI_MODEL_NAME": "kimi-k3",
+        "KIMI_MODEL_BASE_URL": server.stub.base_url,
+        "KIMI_MODEL_API_KEY": KEY,
+        "KIMI_CODE_CUSTOM_HEADERS": "X-Team: seven\nX-Msh-Platform: kimi_cli",
+    }
+    assert kimifix("doctor", "--probe", env=env).code == 0
+    server.lets_in(LEGACY)
+    result = kimifix("doctor", "--probe", "--json", env=env)
+    assert (result.code, result.json["next"]) == (1, [])
+    assert server.asked == [("openai", "kimi_code_cli", KEY)] * 2
+    request = server.stub.requests[0]
+    assert request.json["model"] == "kimi-k3"
+    assert request.header("X-Team") == "seven"
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_quota_names_its_windows(
+    kimifix: Kimifix, server: Server, config: Path, readable: bool
+) -> None:
+    """The client's own usage address is asked once, with the same credential."""
+    server.otherwise = catalogue.QUOTA
+    server.usage = USAGE if readable else None
+    result = kimifix("doctor", "--probe", "--json")
+    assert server.asked == [HONEST, ("usage", None, TOKEN)]
+    assert server.stub.requests[1].line == "GET /coding/v1/usages HTTP/1.1"
+    windows = [note for note in result.json["notes"] if "window" in note]
+    assert windows == (
+        [
+            "960 of 1000 left in the window of 7 days, reset at 2026-08-03T05:20:51Z",
+            "0 of 100 left in the window of 5 hours, reset at 2026-08-01T05:00:00Z",
+        ]
+        if readable
+        else []
+    )
+
+
+# -- apply --route auto -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("patch", [None, "header", "anthropic"])
+def test_auto_leaves_alone_what_is_not_needed(
+    kimifix: Kimifix, server: Server, config: Path, patch: str | None
+) -> None:
+    """Where kimi-code itself is let in it writes nothing, and names `revert` for a patch."""
+    if patch:
+        apply(kimifix, "--route", patch)
+    before = config.read_bytes()
+    result = apply(kimifix, "--route", "auto")
+    assert "not needed" in result.out
+    assert ("kimifix revert" in result.out) == (patch is not None)
+    assert config.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("let_in", "applied", "key", "route", "credential"),
+    [
+        ([ANTHROPIC, LEGACY], None, None, "anthropic", TOKEN),
+        ([LEGACY], None, None, "header", TOKEN),
+        ([WITH_KEY, LEGACY], "anthropic", KEY, "anthropic", KEY),
+        ([LEGACY], "header", None, "header", TOKEN),
+        ([LEGACY, ANTHROPIC], "header", None, "anthropic", TOKEN),
+        ([LEGACY], "anthropic", None, "header", TOKEN),
+    ],
+)
+def test_auto_takes_the_mildest_route_and_never_a_graver_one(
+    kimifix: Kimifix,
+    server: Server,
+    config: Path,
+    let_in: list[Question],
+    applied: str | None,
+    key: str | None,
+    route: str,
+    credential: str,
+) -> None:
+    """A route that gets an answer stays, or gives way to one that alters less."""
+    if applied:
+        apply(kimifix, "--route", applied, key=key)
+    server.lets_in(*let_in, ("anthropic", "kimi_code_cli", KEY))
+    server.answers[ANTHROPIC] = None if ANTHROPIC in let_in else catalogue.CREDENTIAL
+    result = kimifix("apply", "--route", "auto", "--yes", "--json")
+    assert result.code == 0, result.out
+    assert result.json["route"] == route
+    assert "not known" not in result.err
+    own = tomllib.loads(config.read_text())["providers"]["kimifix"]
+    assert own.get("api_key") == (KEY if credential == KEY else None)
+    assert kimifix("doctor", "--probe").code == 0
 
 
 def test_unreachable_server_is_an_answer(kimifix: Kimifix, server: Server, config: Path) -> None:
-    """Where nothing listens the report says so and recommends no patch."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    text = config.read_text().replace(str(server.stub.port), str(port))
-    config.write_text(text)
-    result = kimifix("doctor", "--probe", "--json")
-    finding = next(f for f in result.json["findings"] if f["check"] == "probe")
-    assert finding["data"]["verdict"] == "unreachable"
-    assert result.json["next"] == []
+    """Where nothing listens kimi-code does not work, and no patch is recommended."""
+    env = {
+        "KIMI_MODEL_NAME": "m",
+        "KIMI_MODEL_API_KEY": KEY,
+        "KIMI_MODEL_BASE_URL": "http://127.0.0.1:9",
+    }
+    result = kimifix("doctor", "--probe", "--json", env=env)
+    assert probe_of(result)["data"]["verdict"] == "unreachable"
+    assert (result.code, result.json["next"]) == (1, [])
 
 
 def test_no_socket_without_probe(kimifix: Kimifix, server: Server, config: Path) -> None:
@@ -252,4 +621,4 @@ def test_no_socket_without_probe(kimifix: Kimifix, server: Server, config: Path)
     for arguments in (["doctor"], ["apply", "--yes"], ["revert", "--yes"]):
         result = kimifix.python(f"{guard}sys.argv[1:] = {arguments!r}\nrun()")
         assert result.code == 0, result.err
-    assert server.stub.requests == []
+    assert server.asked == []

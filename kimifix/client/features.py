@@ -92,6 +92,17 @@ PROXIES = Feature(
     "source of 0.12.0; run: 0.10.0 ignores them, 0.20.0 to 2.1.0 obey",
 )
 
+ALIAS_OVERRIDES = Feature(
+    "`base_url`, `api_key` and `oauth` of an alias win over those of its provider",
+    Version((0, 33, 0)),
+    "source of 0.33.0; run: 0.25.0 ignores them, 0.38.0 and 2.1.0 obey",
+)
+NAMELESS_ACP = Feature(
+    "in an editor, by ACP, the client says nothing of its own about who it is",
+    Version((0, 33, 0)),
+    "run: 0.30.0 sends the full identity there, 0.33.0, 0.38.0, 0.43.1 and 2.1.0 none",
+)
+
 FEATURES = tuple(fact for fact in list(vars().values()) if isinstance(fact, Feature))
 
 

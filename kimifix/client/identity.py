@@ -19,7 +19,7 @@ from typing import Literal
 
 from kimifix.client.features import ALIAS_PROTOCOL, Version, parse_version
 from kimifix.reader import read_text
-from kimifix.secret import MASK, is_identity_header
+from kimifix.secret import MASK
 
 OWN_PLATFORM = "kimi_code_cli"
 Headers = dict[str, str]
@@ -86,6 +86,7 @@ def request_headers(
     version: str,
     home: Path,
     machine: Machine,
+    lowest: Mapping[str, str] | None = None,
     custom: Mapping[str, str] | None = None,
 ) -> Headers:
     """Return the headers of a chat request of kimi-code ``version``, in its order.
@@ -94,19 +95,23 @@ def request_headers(
     who asks, as with an own provider of `type = "anthropic"`; otherwise the request is that
     of a provider of `type = "kimi"`. ``home`` is the client's home, where the device id is
     read from: without one the header is left out, for only the client makes one up.
-    ``custom`` are headers of the user's own, in front of a gateway for example; those that
-    would alter the identity or replace one of the client's are not taken over.
+    ``lowest`` are the headers of KIMI_CODE_CUSTOM_HEADERS, ``custom`` those of the provider,
+    which win over the client's (run with both: 0.25.0, 0.38.0, 2.1.0).
     """
-    identity = _identity(platform, version, home, machine)
+    parsed = parse_version(version)
+    own = _identity(platform, version, home, machine)
+    # The release in which an alias came to choose the surface (before it, only a provider
+    # of type "anthropic" did) is also the one that made the library send our own name.
+    named_by_library = parsed is not None and not ALIAS_PROTOCOL.works_in(parsed) and not platform
+    if surface == "anthropic" and named_by_library:
+        own = {}
+    who = {**(lowest or {}), **own, **(custom or {})}
     if surface == "openai":
-        headers = _openai(identity, machine)
+        headers = _openai(who, machine)
     else:
-        headers = _anthropic(identity, machine, parse_version(version))
-    taken = {name.lower() for name in headers}
-    for name, value in (custom or {}).items():
-        if name.lower() not in taken and not is_identity_header(name):
-            headers[name if surface == "openai" else name.lower()] = value
-    return headers
+        headers = _anthropic(who, machine, parsed, named_by_library=named_by_library)
+    last = {name.lower(): name for name in headers}  # which of two spellings goes out
+    return {name: value for name, value in headers.items() if last[name.lower()] == name}
 
 
 def _openai(who: Headers, machine: Machine) -> Headers:
@@ -114,14 +119,12 @@ def _openai(who: Headers, machine: Machine) -> Headers:
     return {**_library("6.34.0", machine), **credential, **who, **_FETCH}
 
 
-def _anthropic(who: Headers, machine: Machine, version: Version | None) -> Headers:
+def _anthropic(
+    who: Headers, machine: Machine, version: Version | None, *, named_by_library: bool
+) -> Headers:
     agent, beta = {}, "context-management-2025-06-27"
-    # The release in which an alias came to choose the surface (before it, only a provider
-    # of type "anthropic" did) is also the one that made the library send our own name.
-    old = version is not None and not ALIAS_PROTOCOL.works_in(version)
-    if old and "X-Msh-Platform" not in who:
+    if named_by_library:
         agent, beta = {"User-Agent": "Anthropic/JS 0.95.2"}, "interleaved-thinking-2025-05-14"
-        who = {}
     who = {name.lower(): value for name, value in who.items()}
     credential = {"x-api-key": MASK}
     first = version is None or version >= _CREDENTIAL_FIRST

@@ -73,6 +73,19 @@ def slot_of(provider: Mapping[str, Any], env: Mapping[str, str], *, managed: boo
     return f"{_DEFAULT_SLOT}-env-{sha256(pair.encode(errors='replace')).hexdigest()[:16]}"
 
 
+def is_at_home(provider: Mapping[str, Any], env: Mapping[str, str], *, managed: bool) -> bool:
+    """Tell whether the login that ``provider`` uses was made for its own `base_url`.
+
+    The client sees to that for the managed provider, but for KIMI_CODE_BASE_URL, which moves
+    the login and not the requests; an own provider's table it takes as it is.
+    """
+    if not managed:
+        return slot_of(provider, {}, managed=False) == slot_of(provider, {}, managed=True)
+    moved = env.get("KIMI_CODE_BASE_URL")
+    base = _text(provider.get("base_url")) or _DEFAULT_BASE
+    return moved is None or moved.rstrip("/") == base.rstrip("/")
+
+
 def read(home: Home, slot: str) -> Login:
     """Return the login in ``slot``; never raises, never refreshes, never writes."""
     name = slot.removeprefix("oauth/")

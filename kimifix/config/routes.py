@@ -13,6 +13,7 @@ from kimifix.secret import is_identity_header
 
 Route = Literal["header", "anthropic"]
 PLATFORM_HEADER = "X-Msh-Platform"
+OWN_PLATFORM = "kimi_code_cli"  # what the client sends of its own accord
 
 # The models that the vendor's documentation names for a coding plan, for a config
 # that has no managed provider to copy from. The first one becomes the default.

@@ -6,11 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kimifix.doctor import client, config, lookalikes, patch
 from kimifix.doctor.finding import Finding, Verdict
 from kimifix.errors import ConfigError, KimifixError
 from kimifix.machine import Machine, observe
+from kimifix.outgoing import describe, server_warnings
+
+if TYPE_CHECKING:
+    from kimifix.ask import Probed
 
 Check = Callable[[Machine], Finding]
 Progress = Callable[[str], None]
@@ -34,6 +39,8 @@ CHECKS: tuple[Check, ...] = (
     patch.check_receipt,
     client.check_recent_errors,
 )
+# Without these nothing goes out, whatever the others say; and what to type for it.
+_FIRST = {"client": (client.INSTALL,), "home": (), "config": ()}
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,14 @@ class Report:
 
     @property
     def worst(self) -> str:
-        """The gravest status among the findings."""
+        """The gravest status among the findings.
+
+        Where it is known, it is an error if and only if kimi-code gets no answer.
+        """
         found = {finding.status for finding in self.findings.values()}
+        if self.verdict.works is not None:
+            found ^= found & {"error"}
+            found |= {"warning"} if self.verdict.works else {"error"}
         return next((status for status in ("error", "warning") if status in found), "ok")
 
 
@@ -81,24 +94,7 @@ def doctor(
         from kimifix.doctor.capture import check_verify
 
         findings["verify"] = look(partial(check_verify, progress=progress), machine)
-        if findings["verify"].status == "ok":
-            return Report(findings, Verdict(True, "kimi-code works: it got an answer just now"))
-    if probed:
-        judged = probed.judgement
-        commands = tuple(filter(None, [judged.next_command]))
-        return Report(
-            findings,
-            Verdict(
-                findings["probe"].status == "ok",
-                f"{judged.sentence}: {judged.advice}",
-                commands,
-                judged.notes,
-                judged.recommendation,
-            ),
-        )
-    sentence, commands = _verdict(findings)
-    works = False if "error" in {finding.status for finding in findings.values()} else None
-    return Report(findings, Verdict(works, sentence, commands))
+    return Report(findings, _verdict(machine, findings, probed))
 
 
 def look(check: Check, machine: Machine) -> Finding:
@@ -120,23 +116,41 @@ def _name_of(check: Check) -> str:
     return check.__name__.removeprefix("check_").replace("_", "-")
 
 
-def _verdict(findings: Mapping[str, Finding]) -> tuple[str, tuple[str, ...]]:
-    """Return what the findings come to without asking the server, and the next commands."""
-    for name, finding in findings.items():
-        if finding.status == "error":
-            remedy = f"; {finding.hint}" if finding.hint else ""
-            return f"kimi-code cannot work like this: {name}: {finding.message}{remedy}", ()
-    if findings["login"].status == "warning":
-        return f"kimi-code is not signed in: {findings['login'].message}", ("kimi login",)
-    state = findings["patch"].data.get("state")
-    if state == "complete":
-        return (
-            "the patch is in place and complete; whether it is still needed, the server can tell",
-            ("kimifix doctor --probe",),
+def _verdict(machine: Machine, findings: Mapping[str, Finding], probed: Probed | None) -> Verdict:
+    """Return what the findings come to: what has to be done first comes first."""
+    if findings["verify"].status == "ok":
+        return Verdict(True, "kimi-code works: it got an answer just now")
+    for name, steps in _FIRST.items():
+        if findings[name].status == "error":
+            message, hint = findings[name].message, findings[name].hint
+            remedy = f"; {hint}" if hint else ""
+            return Verdict(False, f"{name}: {message}{remedy}", steps)
+    out = describe(machine)
+    notes = tuple(server_warnings(out.base_url))
+    asked, tried = findings["probe"], findings["verify"]
+    obstacle = out.obstacle
+    if obstacle is not None and not (obstacle.client_can and tried.status == "error"):
+        works = None if obstacle.client_can else False
+        return Verdict(works, f"{obstacle.fact}: {obstacle.advice}", obstacle.next, notes)
+    if tried.status == "error" and not (probed and not probed.judgement.works):
+        steps = (machine.kimifix("doctor", "--probe"),)
+        return Verdict(False, f"{tried.message}: {tried.hint}", steps, notes)
+    if probed is not None:
+        judged = probed.judgement
+        return Verdict(
+            judged.works,
+            f"{judged.sentence}: {judged.advice}",
+            probed.next,
+            (*notes, *probed.notes),
+            judged.recommendation,
         )
+    if asked.status == "error":
+        return Verdict(False, f"{asked.message}: {asked.hint}", (), notes)
+    state = findings["patch"].data.get("state")
     if state in ("incomplete", "gone"):
-        return f"the patch needs mending: {findings['patch'].message}", ("kimifix apply",)
-    return (
-        "nothing is patched; whether a fix is needed at all, the server can tell",
-        ("kimifix doctor --probe",),
-    )
+        sentence = f"the patch needs mending: {findings['patch'].message}"
+        return Verdict(None, sentence, (machine.kimifix("apply"),), notes)
+    sentence = "nothing is patched; whether a fix is needed at all, the server can tell"
+    if state == "complete":
+        sentence = "the patch is complete; whether it is still needed, the server can tell"
+    return Verdict(None, sentence, (machine.kimifix("doctor", "--probe"),), notes)

@@ -7,14 +7,13 @@ from typing import Any
 
 from kimifix.client import features
 from kimifix.client.installs import Install
-from kimifix.config import routes
-from kimifix.config.routes import ApiKey, KeyVariable
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
+from kimifix.outgoing import describe
 from kimifix.words import UPDATE, octal, quoted, span, utc
 
-_INSTALL = "npm install -g @moonshot-ai/kimi-code"
+INSTALL = "npm install -g @moonshot-ai/kimi-code"
 
 
 def check_client(machine: Machine) -> Finding:
@@ -26,7 +25,7 @@ def check_client(machine: Machine) -> Finding:
             message = f"only the VS Code extension was found: {extension.path}"
             hint = "its kimi-code cannot be examined; `apply` needs --credential login or key"
             return Finding("warning", message, hint, _install_data(extension))
-        hint = f"install it: {_INSTALL}"
+        hint = f"install it: {INSTALL}"
         return Finding("error", "kimi-code was not found", hint, {"found": False})
     data = _install_data(install)
     if machine.version is None:
@@ -111,18 +110,20 @@ def check_home(machine: Machine) -> Finding:
 
 
 def check_login(machine: Machine) -> Finding:
-    """The client is signed in."""
-    login = machine.login
+    """The client is signed in, as far as what it asks with needs that."""
+    login, with_key = machine.login, describe(machine).credential == "key"
+    if login is None and with_key:
+        return Finding("info", "none, but the default model has an API key")
+    hint = f"run `{machine.kimi('login')}`"
+    if machine.document.own_entries:
+        hint += f", then `{machine.kimifix('apply')}`"
     if login is None:
-        if isinstance(routes.credential_of(machine.document), ApiKey | KeyVariable):
-            return Finding("info", "none, but the own provider has an API key")
-        return Finding("warning", "the config has no managed login", "sign in with `kimi login`")
+        return Finding("warning", "the config has no managed login", hint)
+    missing: Status = "info" if with_key else "error"
     data = {"slot": login.slot, "present": login.present, "expires_at": utc(login.expires_at)}
-    if login.problem:
-        message = f"not signed in, {login.problem}: {login.path}"
-        return Finding("error", message, "sign in again with `kimi login`", data)
     if not login.present:
-        return Finding("error", f"not signed in (slot {login.slot})", "run `kimi login`", data)
+        why = f", {login.problem}: {login.path}" if login.problem else f" (slot {login.slot})"
+        return Finding(missing, f"not signed in{why}", hint, data)
     if login.expires_at is None:
         return Finding("info", f"signed in (slot {login.slot}), no end named", data=data)
     left = login.expires_at - machine.now
@@ -131,9 +132,8 @@ def check_login(machine: Machine) -> Finding:
         return Finding("ok", message, data=data)
     message = f"token expired {span(-left)} ago (slot {login.slot})"
     if login.renewable:
-        hint = "nothing to do: `kimi` renews it at its next request"
-        return Finding("info", message, hint, data)
-    return Finding("error", message, "run `kimi login`", data)
+        return Finding("info", message, "nothing to do: `kimi` renews it at its next message", data)
+    return Finding(missing, message, hint, data)
 
 
 # Measured on 0.20.0, 0.25.0, 0.38.0 and 2.1.0.

@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from kimifix.client import features
-from kimifix.config import routes
-from kimifix.config.document import MANAGED, OWN
-from kimifix.config.routes import PLATFORM_HEADER
-from kimifix.doctor.finding import Finding
+from kimifix.config.document import MANAGED
+from kimifix.config.routes import OWN_PLATFORM, PLATFORM_HEADER
+from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import ConfigError
 from kimifix.machine import Machine
+from kimifix.outgoing import describe, server_warnings
 from kimifix.secret import secrets_in
 from kimifix.words import octal, quoted
-
-_OFFICIAL = "kimi_code_cli"
 
 
 def check_config(machine: Machine) -> Finding:
@@ -73,22 +71,14 @@ def check_config_mode(machine: Machine) -> Finding:
 
 
 def check_default_model(machine: Machine) -> Finding:
-    """`default_model` names an alias that exists."""
-    default = machine.document.data.get("default_model")
-    data = {"default_model": default}
-    if default is None:
-        return Finding(
-            "warning",
-            "not set: kimi-code will ask for a model",
-            "choose one with /model, or run `kimifix apply`",
-            data,
-        )
-    if default not in machine.document.models:
-        hint = "choose one with /model"
-        if str(default).startswith(f"{OWN}/"):
-            hint = "run `kimifix apply` to write it again, or `kimifix revert`"
-        return Finding("error", f"names an alias that does not exist: {default}", hint, data)
-    return Finding("ok", str(default), data=data)
+    """The default model is one that exists."""
+    out = describe(machine)
+    data = {"default_model": machine.document.data.get("default_model")}
+    if out.obstacle is not None and out.obstacle.about == "default":
+        return Finding("error", out.obstacle.fact, out.obstacle.advice, data)
+    if machine.env.get("KIMI_MODEL_NAME"):
+        return Finding("info", "replaced by KIMI_MODEL_NAME", data=data)
+    return Finding("ok", out.alias, data=data)
 
 
 def check_managed_headers(machine: Machine) -> Finding:
@@ -106,49 +96,38 @@ def check_managed_headers(machine: Machine) -> Finding:
 
 
 def check_identity(machine: Machine) -> Finding:
-    """What the default model says about the client, by the config alone."""
-    default = machine.document.data.get("default_model")
-    alias = machine.document.models.get(default) if isinstance(default, str) else None
-    if alias is None:
+    """What the default model says about the client, and that it says it to the right server."""
+    out = describe(machine)
+    obstacle = out.obstacle
+    if obstacle is not None and obstacle.about == "default":
         return Finding("skipped", "no default model to look at")
-    name = machine.document.provider_of(str(default))
-    provider = machine.document.providers.get(str(name))
-    if provider is None:
-        return Finding(
-            "error",
-            f"the provider of {default} does not exist: {name}",
-            "choose another model with /model, or run `kimifix apply`",
-            {"provider": name},
-        )
-    kind = provider.get("type")
-    data: dict[str, Any] = {"provider": name, "type": kind}
-    if kind not in ("kimi", "anthropic"):
-        message = f"{default} sends no {PLATFORM_HEADER}, by the type of its provider ({kind})"
-        return Finding("info", message, data=data)
-    by_protocol = alias.get("protocol") == "anthropic" and features.ALIAS_PROTOCOL.works_in(
-        machine.version
-    )
-    surface = "anthropic" if kind == "anthropic" or by_protocol else "openai"
-    platform = routes.platform_of(provider) or (None if kind == "anthropic" else _OFFICIAL)
-    data |= {"surface": surface, "platform": platform}
-    sent = f"{PLATFORM_HEADER}: {platform}" if platform else f"no {PLATFORM_HEADER}"
-    message = f"{default} sends {sent} ({surface} surface, provider {name})"
-    headers = provider.get("custom_headers")
-    spelled = [
-        key
-        for key in (headers if isinstance(headers, Mapping) else {})
-        if key != PLATFORM_HEADER and key.lower() == PLATFORM_HEADER.lower()
-    ]
-    if spelled:
+    data: dict[str, Any] = {"provider": out.provider, "type": out.kind}
+    if obstacle is not None and obstacle.about == "provider":
+        status: Status = "info" if obstacle.client_can else "error"
+        return Finding(status, obstacle.fact, obstacle.advice, data)
+    custom = out.custom or {}
+    data |= {"surface": out.surface, "platform": out.platform}
+    message = f"{out.alias} sends {_named(out.platform)} ({out.surface} surface, {out.provider})"
+    if features.NAMELESS_ACP.works_in(machine.version) and out.own_platform:
+        data["platform_in_editors"] = custom.get(PLATFORM_HEADER)
+        message += f"; in editors, by ACP, {_named(custom.get(PLATFORM_HEADER))}"
+    if obstacle is not None and obstacle.about == "credential":
+        return Finding("error", f"{message}, but {obstacle.fact}", obstacle.advice, data)
+    known = PLATFORM_HEADER.lower()
+    if spelled := [name for name in custom if name != PLATFORM_HEADER and name.lower() == known]:
         data["spelled"] = spelled
         return Finding(
             "warning",
-            f"{message} or what another spelling of it says: {', '.join(spelled)}",
-            f"keep one, spelled exactly {PLATFORM_HEADER}: names merge case-sensitively in the "
-            "config, and which one goes out depends on the version (--capture tells)",
+            f"{message}; also spelled {', '.join(spelled)}",
+            f"keep one, spelled exactly {PLATFORM_HEADER}: which one goes out depends on the order",
             data,
         )
-    if name == MANAGED and platform != _OFFICIAL:
-        hint = "it will not last: run `kimifix apply`"
-        return Finding("warning", message, hint, data)
-    return Finding("info" if platform == _OFFICIAL else "ok", message, data=data)
+    if out.provider == MANAGED and out.platform != OWN_PLATFORM and out.own_platform:
+        return Finding("warning", message, "it will not last: run `kimifix apply`", data)
+    if warnings := list(server_warnings(out.base_url)):
+        return Finding("warning", "; ".join([message, *warnings]), "check `base_url`", data)
+    return Finding("info" if out.platform == OWN_PLATFORM else "ok", message, data=data)
+
+
+def _named(platform: str | None) -> str:
+    return f"{PLATFORM_HEADER}: {platform}" if platform else f"no {PLATFORM_HEADER}"

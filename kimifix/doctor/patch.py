@@ -9,10 +9,10 @@ from datetime import datetime
 from kimifix.client import features
 from kimifix.config import routes
 from kimifix.config.document import MANAGED, OWN
-from kimifix.config.routes import KeyVariable, Login
 from kimifix.doctor.finding import Finding
 from kimifix.machine import Machine
-from kimifix.words import UPDATE, span
+from kimifix.outgoing import describe
+from kimifix.words import span
 
 _FRESH_SECONDS = 14 * 86_400
 
@@ -25,7 +25,7 @@ def check_patch(machine: Machine) -> Finding:
             return Finding(
                 "warning",
                 "was applied, but its entries are gone",
-                "run `kimifix apply` to write them again, or `kimifix revert` to end it",
+                f"`{machine.kimifix('apply')}` writes them again, `kimifix revert` ends it",
                 {"state": "gone"},
             )
         hint = "find out whether one is needed: kimifix doctor --probe"
@@ -67,7 +67,7 @@ def _reason_to_ask(machine: Machine) -> str | None:
 
 def _faults(machine: Machine) -> list[tuple[str, str]]:
     """Return what is wrong with a patch that is there, each with its remedy."""
-    again = "run `kimifix apply` again"
+    again = f"run `{machine.kimifix('apply')}`"
     document = machine.document
     found = []
     if document.own is None:
@@ -89,23 +89,14 @@ def _faults(machine: Machine) -> list[tuple[str, str]]:
             )
     if _thinking_switched_off(machine):
         found.append(("thinking was switched off by the client", "switch it on again with /model"))
-    return found + _credential_faults(machine)
-
-
-def _credential_faults(machine: Machine) -> list[tuple[str, str]]:
-    version = machine.version
-    match routes.credential_of(machine.document):
-        case Login() if version and not features.SHARED_LOGIN.works_in(version):
-            fault = f"kimi-code {version} cannot share its login"
-            return [(fault, f"{UPDATE}, or `kimifix apply --credential key`")]
-        case Login() if not (machine.login and machine.login.present):
-            return [("it shares a login that is not there", "run `kimi login`")]
-        case KeyVariable() if version and not features.KEY_VARIABLE.works_in(version):
-            fault = f"kimi-code {version} does not read `api_key_env`"
-            return [(fault, f"{UPDATE}, or `kimifix apply --credential key`")]
-        case KeyVariable(name) if not machine.env.get(name):
-            return [(f"{name} is not set", f"set {name} where kimi-code is started")]
-    return []
+    for alias in list(document.aliases_of(OWN))[:1]:
+        obstacle = describe(machine, document, alias).obstacle
+        if obstacle is not None and not obstacle.client_can:
+            steps = " && ".join(obstacle.next)
+            found.append(
+                (obstacle.fact, f"{obstacle.advice}: `{steps}`" if steps else obstacle.advice)
+            )
+    return found
 
 
 def _was_moved(machine: Machine, path: tuple[str, ...]) -> bool:

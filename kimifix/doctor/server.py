@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from kimifix.ask import Probed, probe
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 
-_STATUS: Mapping[str, Status] = {
-    "accepted": "ok",
-    "overload": "warning",
-    "server": "warning",
-    "unknown": "warning",
-    "unreachable": "warning",
-}
-
 
 def check_probe(machine: Machine, progress: Callable[[str], None]) -> tuple[Finding, Probed | None]:
-    """The server answers what the config asks; None where it could not be asked."""
+    """The server answers what goes out now; None where it could not be asked."""
     try:
         probed = probe(machine, progress)
     except KimifixError as error:
-        return Finding("warning", f"not asked: {error.message}", error.hint), None
+        return Finding("error", f"not asked: {error.message}", error.hint), None
     judgement = probed.judgement
-    status = _STATUS.get(judgement.verdict, "error")
-    if judgement.verdict == "identity" and judgement.recommendation == "not-needed":
-        status = "ok"  # refused as expected, and the patch in place leads round it
-    message = "; ".join((judgement.sentence, *judgement.notes))
     data = {
         "verdict": judgement.verdict,
         "recommendation": judgement.recommendation,
@@ -36,6 +24,8 @@ def check_probe(machine: Machine, progress: Callable[[str], None]) -> tuple[Find
             {
                 "surface": answer.probe.surface,
                 "platform": answer.probe.platform,
+                "credential": answer.probe.credential,
+                "for": answer.probe.way,
                 "http": answer.status,
                 "verdict": answer.verdict,
                 "meaning": answer.meaning.meaning,
@@ -46,4 +36,5 @@ def check_probe(machine: Machine, progress: Callable[[str], None]) -> tuple[Find
             for answer in probed.answers
         ],
     }
-    return Finding(status, message, judgement.advice, data), probed
+    status: Status = "ok" if judgement.works else "error"
+    return Finding(status, judgement.sentence, judgement.advice, data), probed

@@ -36,8 +36,13 @@ class Meaning(NamedTuple):
     advice: str
 
 
+# What a request stands for: what goes out now; what was applied, where the default model has
+# moved away from it; the config without us; and the two routes.
+Way = Literal["now", "again", "revert", "anthropic", "header"]
+
+
 class Probe(NamedTuple):
-    """What to ask: on which surface, as whom.
+    """What to ask: on which surface, as whom, with what, and what it stands for.
 
     ``platform`` is the `X-Msh-Platform` to send, None for a request without any X-Msh
     header, as an own provider of `type = "anthropic"` sends it.
@@ -45,6 +50,13 @@ class Probe(NamedTuple):
 
     surface: Surface
     platform: str | None
+    credential: Literal["login", "key"] = "login"
+    way: Way = "now"
+
+    @property
+    def alters_identity(self) -> bool:
+        """Whether it says that the client is another one."""
+        return self.platform not in (None, "kimi_code_cli")
 
 
 @dataclass(frozen=True)

@@ -1,221 +1,177 @@
-"""What the answers of the Kimi API say together, and what to ask next: pure."""
+"""What to ask the Kimi API next, and what its answers say together: pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from kimifix.server.answers import CONSOLE, SUPPORT, Answer, Probe, Surface, Verdict
+from kimifix.server.answers import SUPPORT, Answer, Probe, Verdict, Way
 
-Route = Literal["header", "anthropic"]
-Credential = Literal["login", "key"]
-Recommendation = Literal[
-    "not-needed", "revert", "update", "apply-anthropic", "apply-header", "none"
-]
+_Applied = Literal["apply-again", "apply-anthropic", "apply-header"]
+Recommendation = Literal["not-needed", "keep", "revert", "update", "none", _Applied]
+MOST_REQUESTS = 4
 
-OWN_PLATFORM = "kimi_code_cli"
-LEGACY_PLATFORM = "kimi_cli"
-
-_SURFACES: dict[Surface, str] = {
-    "openai": "the OpenAI-style surface",
-    "anthropic": "the Anthropic-style surface",
-}
+_ABOUT_THE_ACCOUNT: tuple[Verdict, ...] = ("suspended", "plan", "quota")
+_NO_CLEAR_ANSWER: tuple[Verdict, ...] = ("overload", "server", "unknown", "unreachable")
+# What chance gives at most one time in sixteen, however loaded the server is.
+_DISGUISED: tuple[Verdict, ...] = ("overload", "accepted", "overload", "accepted")
 
 
 @dataclass(frozen=True)
 class Judgement:
     """What the answers say together.
 
-    ``sentence`` says what is true, ``advice`` what to do, ``next_command`` what to type,
-    None where there is nothing to type. ``notes`` are what else should be known first.
+    ``verdict`` is that of what goes out now, None where nothing does. ``sentence`` says what
+    is true, ``advice`` what to do; ``open`` is what was let in besides, if anything.
     """
 
-    verdict: Verdict
+    verdict: Verdict | None
     sentence: str
-    recommendation: Recommendation
     advice: str
-    next_command: str | None = None
+    recommendation: Recommendation = "none"
+    open: Probe | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def works(self) -> bool:
+        """Whether kimi-code gets an answer."""
+        return self.verdict == "accepted"
 
-# Verdicts about the account: whatever other identity might be let in, there is nothing
-# to go round.
-_ABOUT_THE_ACCOUNT: tuple[Verdict, ...] = ("suspended", "plan", "quota")
-_NO_CLEAR_ANSWER: tuple[Verdict, ...] = ("overload", "server", "unknown", "unreachable")
+
+class _Row(NamedTuple):
+    sentence: str
+    advice: str
+    recommendation: Recommendation
 
 
-def probes(credential: Credential) -> tuple[Probe, Probe, Probe]:
-    """Return what can be asked, the honest identities first.
+_NOT_NEEDED = _Row("the server answers", "no patch is needed", "not-needed")
+# With a patch that is answered, by what else is open:
+_ANSWERED: dict[Way | None, _Row] = {
+    None: _Row("the server answers", "keep the patch", "keep"),
+    "revert": _Row(
+        "the server answers, and without the patch as well",
+        "take the patch out: it is not needed any more",
+        "revert",
+    ),
+    "anthropic": _Row(
+        "the server answers, and on the Anthropic route as well",
+        "keep the patch, or take that route, which alters no identity",
+        "keep",
+    ),
+}
+# Where what is configured is refused, by what is open instead; what is said of the server:
+_REFUSED: dict[Way | None, _Row] = {
+    None: _Row("lets nothing else in", f"write to {SUPPORT}", "none"),
+    "again": _Row("answers what was applied", "apply it again", "apply-again"),
+    "revert": _Row("answers kimi-code without the patch", "take the patch out", "revert"),
+    "anthropic": _Row(
+        "accepts kimi-code on the Anthropic-style surface",
+        "take the Anthropic route, which alters no identity",
+        "apply-anthropic",
+    ),
+    "header": _Row(
+        "accepts `{platform}` on the OpenAI-style surface",
+        "take the header route, which alters the identity: read the policy notice first",
+        "apply-header",
+    ),
+}
 
-    On the Anthropic-style surface a login goes out with the full identity of the client,
-    a key without any, as the entries that `kimifix apply --route anthropic` writes do.
+
+def next_probe(
+    answers: Sequence[Answer], probes: Sequence[Probe], *, patched: bool
+) -> Probe | None:
+    """Return which of ``probes`` to ask next, None as soon as the verdict is clear.
+
+    The first is what goes out now, if anything does, and the others come mildest first;
+    ``patched`` is whether there is a patch of ours.
     """
-    return (
-        Probe("openai", OWN_PLATFORM),
-        Probe("anthropic", OWN_PLATFORM if credential == "login" else None),
-        Probe("openai", LEGACY_PLATFORM),
-    )
-
-
-def next_probe(answers: Sequence[Answer], credential: Credential = "login") -> Probe | None:
-    """Return what to ask next, None as soon as the verdict is clear."""
-    verdicts = [answer.verdict for answer in answers]
-    if verdicts and verdicts[0] not in ("identity", "overload"):
+    verdicts = tuple(answer.verdict for answer in answers)
+    if len(answers) == MOST_REQUESTS or any(v in _ABOUT_THE_ACCOUNT for v in verdicts):
         return None
-    if any(verdict in ("accepted", *_ABOUT_THE_ACCOUNT) for verdict in verdicts):
+    rest = [probe for probe in probes if not any(_tells(answer, probe) for answer in answers)]
+    if len(answers) > 1 and verdicts == _DISGUISED[: len(answers)]:
+        return answers[-2].probe
+    if verdicts in ((), ("overload",)):
+        return next(iter(rest), None)
+    if "accepted" in verdicts[1:] or verdicts[0] not in ("accepted", "identity", "credential"):
         return None
-    planned = probes(credential)
-    return planned[len(answers)] if len(answers) < len(planned) else None
+    first = answers[0].probe
+    if verdicts[0] == "accepted":
+        if first.way != "now" or not patched:
+            return None
+        milder = ("revert", "anthropic") if first.alters_identity else ("revert",)
+        rest = [probe for probe in rest if probe.way in milder]
+    return next(iter(rest), None)
 
 
-def judge(
-    answers: Sequence[Answer],
-    *,
-    patched: Route | None,
-    client_version_is_old: bool,
-    shares_login: bool,
-    credential: Credential,
-) -> Judgement:
-    """Return what ``answers`` say together, in the order in which ``next_probe`` asked.
+def _tells(answer: Answer, probe: Probe) -> bool:
+    """Tell whether ``answer`` tells what the one to ``probe`` would be."""
+    known = answer.probe
+    if answer.verdict == "identity":
+        return (known.surface, known.platform) == (probe.surface, probe.platform)
+    if answer.verdict == "credential" and known.credential == probe.credential:
+        # A bad key is bad everywhere, but a login may be good on the one surface alone.
+        return probe.credential == "key" or known.surface in ("openai", probe.surface)
+    return known[:3] == probe[:3]
 
-    ``patched`` is the route of the patch in place. ``shares_login`` is whether the client
-    lets an own provider use its login; ``credential`` is what the probes were sent with.
-    Raises ``ValueError`` without any answer.
+
+def judge(answers: Sequence[Answer], *, patched: bool, is_old: bool) -> Judgement:
+    """Return what the answers say together, in the order in which ``next_probe`` asked.
+
+    ``is_old`` is whether there is a newer kimi-code. Raises ``ValueError`` without an answer.
     """
     if not answers:
         raise ValueError("nothing was asked")
-    first, others = answers[0], answers[1:]
-    about_account = next((a for a in answers if a.verdict in _ABOUT_THE_ACCOUNT), None)
-    if about_account is not None:
-        return _hands_off(about_account, patched, credential)
-    if first.verdict == "accepted":
-        return _let_in(patched)
-    let_in = next((answer for answer in others if answer.verdict == "accepted"), None)
-    if first.verdict != "identity" and let_in is None:
-        return _hands_off(first, patched, credential)
-    notes = _notes(first, others, credential)
-    if let_in is None:
-        return _locked_out(others, patched, client_version_is_old, notes)
-    route = _route(let_in.probe)
-    if credential == "login" and not shares_login:
-        return _update_for_login(route, notes)
-    if client_version_is_old:
-        notes = (*notes, "a newer kimi-code may be let in as it is: update it first (kimi upgrade)")
-    return _way_round(route, patched, credential, notes)
+    now = answers[0] if answers[0].probe.way == "now" else None
+    account = next((a for a in answers if a.verdict in _ABOUT_THE_ACCOUNT), None)
+    verdicts = tuple(answer.verdict for answer in answers)
+    if account is not None and verdicts[0] != "accepted":
+        return _hands_off(account, account.meaning.meaning, patched)
+    if now and verdicts != _DISGUISED and now.verdict not in ("accepted", "identity", "credential"):
+        opening = now.meaning.meaning
+        if now.verdict == "overload":
+            opening = f"the server is overloaded{' at times' if 'accepted' in verdicts else ''}"
+        return _hands_off(now, opening, patched)
+    others = [answer for answer in answers if answer.probe.way != "now"]
+    opened = next((a.probe for a in others if a.verdict == "accepted"), None)
+    way = opened.way if opened else None
+    if now and now.verdict == "accepted":
+        if now.probe.surface == "openai" and not now.probe.alters_identity:
+            way = "revert"  # nothing of the patch is in what goes out
+        return Judgement("accepted", *(_ANSWERED[way] if patched else _NOT_NEEDED), opened)
+    row = _REFUSED[way]
+    sentence = f"the server {row.sentence.format(platform=opened.platform if opened else None)}"
+    if now:
+        what = f"the {now.probe.credential}" if now.verdict == "credential" else "the identity"
+        who = f"{now.probe.platform or 'no X-Msh-Platform'}, {now.probe.surface} surface"
+        told = f", and {sentence.removeprefix('the server ')}" if others else ""
+        sentence = f"the server refuses {what} that is configured ({who}){told}"
+    notes = _notes(others, is_old and way in ("anthropic", "header"))
+    if now and now.verdict == "overload":
+        notes = ("the 429 is no overload: twice in turn the other request was answered", *notes)
+    if way is None and now and now.verdict == "credential":
+        row = row._replace(advice=now.meaning.advice)
+    elif way is None and is_old:
+        row = _Row(row.sentence, "update kimi-code: a newer one may be let in", "update")
+    return Judgement(now.verdict if now else None, sentence, *row[1:], opened, notes)
 
 
-def _let_in(patched: Route | None) -> Judgement:
-    sentence = "the server accepts kimi-code under its own identity"
-    if patched is None:
-        return Judgement("accepted", sentence, "not-needed", "no patch is needed")
-    return Judgement(
-        "accepted",
-        f"{sentence} again",
-        "revert",
-        "take the patch out: it is not needed any more",
-        "kimifix revert",
-    )
-
-
-def _hands_off(answer: Answer, patched: Route | None, credential: Credential) -> Judgement:
+def _hands_off(answer: Answer, opening: str, patched: bool) -> Judgement:
     """Return what to do where no route could help: never to patch."""
-    meaning = answer.meaning
-    verdict = meaning.verdict
-    opening = meaning.meaning
-    if verdict == "unknown" and answer.problem is None:
-        opening = "the server's answer is not in the catalogue"
-    elif verdict == "overload":
-        opening = "the server is overloaded"
     sentence = f"{opening}: {answer}"
-    if verdict == "suspended" and patched:
+    if answer.verdict == "suspended" and patched:
         advice = f"take the patch out, then write to {SUPPORT}"
-        return Judgement(verdict, sentence, "revert", advice, "kimifix revert")
-    sign_in = verdict == "credential" and credential == "login"
-    return Judgement(verdict, sentence, "none", meaning.advice, "kimi login" if sign_in else None)
+        return Judgement("suspended", sentence, advice, "revert")
+    return Judgement(answer.verdict, sentence, answer.meaning.advice)
 
 
-def _notes(first: Answer, others: Sequence[Answer], credential: Credential) -> tuple[str, ...]:
-    notes = []
-    if first.verdict == "overload":
-        notes.append(
-            "the 429 was no overload: the same request was answered under another identity "
-            "at the same moment"
-        )
+def _notes(others: Sequence[Answer], is_old: bool) -> tuple[str, ...]:
+    notes = ["a newer kimi-code may be let in as it is: update it first"] if is_old else []
     for answer in others:
-        surface = _SURFACES[answer.probe.surface]
-        if answer.verdict == "credential" and answer.probe.surface == "anthropic":
-            note = f"{surface} does not take this {credential} ({answer})"
-            key = f"; a key of {CONSOLE} may be taken there"
-            notes.append(note + (key if credential == "login" else ""))
+        surface, _, credential, _ = answer.probe
+        if answer.verdict == "credential":
+            notes.append(f"the {surface} surface does not take this {credential} ({answer})")
         elif answer.verdict in _NO_CLEAR_ANSWER:
-            notes.append(f"{surface} gave no clear answer ({answer}): ask again later")
+            notes.append(f"the {surface} surface gave no clear answer ({answer}): ask again later")
     return tuple(notes)
-
-
-def _locked_out(
-    others: Sequence[Answer], patched: Route | None, old: bool, notes: tuple[str, ...]
-) -> Judgement:
-    sentence = "the server refuses the identity of kimi-code, and no other one was let in"
-    refused = {_route(answer.probe) for answer in others if answer.verdict == "identity"}
-    if patched in refused:
-        notes = (*notes, "the patch in place does not help any more: kimifix revert takes it out")
-    if old:
-        advice = "update kimi-code: a newer one may be let in"
-        return Judgement("identity", sentence, "update", advice, "kimi upgrade", notes)
-    advice = f"write to {SUPPORT}"
-    if any(answer.verdict in _NO_CLEAR_ANSWER for answer in others):
-        advice = f"ask again in some minutes, for not every answer was clear; else {advice}"
-    return Judgement("identity", sentence, "none", advice, None, notes)
-
-
-def _route(probe: Probe) -> Route:
-    return "anthropic" if probe.surface == "anthropic" else "header"
-
-
-def _update_for_login(route: Route, notes: tuple[str, ...]) -> Judgement:
-    key = f"kimifix apply --route {route} --credential key"
-    return Judgement(
-        "identity",
-        f"{_opening(route)}, but this kimi-code cannot use its login there",
-        "update",
-        f"update kimi-code, or use a key of {CONSOLE}: `{key}`",
-        "kimi upgrade",
-        notes,
-    )
-
-
-def _way_round(
-    route: Route,
-    patched: Route | None,
-    credential: Credential,
-    notes: tuple[str, ...],
-) -> Judgement:
-    if patched == route:
-        sentence = f"{_opening(route)}, and that is the route of the patch in place"
-        return Judgement("identity", sentence, "not-needed", "keep the patch", None, notes)
-    with_key = " --credential key" if credential == "key" else ""
-    if route == "anthropic":
-        return Judgement(
-            "identity",
-            _opening(route),
-            "apply-anthropic",
-            "take the Anthropic route, which alters no identity",
-            f"kimifix apply --route anthropic{with_key}",
-            notes,
-        )
-    return Judgement(
-        "identity",
-        _opening(route),
-        "apply-header",
-        "take the header route, which alters the identity: read the policy notice first",
-        f"kimifix apply --route header{with_key}",
-        notes,
-    )
-
-
-def _opening(route: Route) -> str:
-    refused = "the server refuses the identity of kimi-code on the OpenAI-style surface"
-    if route == "anthropic":
-        return f"{refused} and accepts kimi-code on the Anthropic-style surface"
-    return f"{refused} and accepts `{LEGACY_PLATFORM}` there"

@@ -13,9 +13,10 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from kimifix.secret import SEQUENCE, Secret, redact, register
+from kimifix.secret import MASK, SEQUENCE, Secret, redact, register
 from kimifix.server.answers import Answer, Probe, Surface
 from kimifix.server.transport import SECONDS, Reply, TransportError, send, target
+from kimifix.words import span
 
 _LONGEST_MESSAGE = 300
 _LONGEST_TYPE = 80
@@ -38,9 +39,7 @@ def ask(
     credential in its place. ``env`` is where the proxy is taken from. ``seconds`` is the
     longest that all of it may take.
     """
-    name = "authorization" if probe.surface == "openai" else "x-api-key"
-    scheme = "Bearer " if probe.surface == "openai" else ""
-    with_credential = {**headers, name: f"{scheme}{credential.reveal()}"}
+    with_credential = {n: v.replace(MASK, credential.reveal()) for n, v in headers.items()}
     try:
         to = target(_url(probe.surface, base_url))
         body = json.dumps(_body(model)).encode()
@@ -48,6 +47,54 @@ def ask(
     except TransportError as error:
         return Answer(probe, error.status, None, _clean(error.message), error.problem)
     return _answer(probe, reply)
+
+
+_MINUTES = {"MINUTE": 1, "HOUR": 60, "DAY": 1440, "WEEK": 10080}
+_USAGE_HEADERS = {
+    "connection": "keep-alive",
+    "accept": "application/json",
+    "accept-language": "*",
+    "sec-fetch-mode": "cors",
+    "user-agent": "node",
+    "accept-encoding": "gzip, deflate",
+}
+
+
+def usage(base_url: str, credential: Secret, env: Mapping[str, str]) -> tuple[str, ...]:
+    """Ask the client's own usage address, and say of each window what is left and when it resets.
+
+    Address, headers and shape as in the source of kimi-code 2.1.0. Empty where it cannot be
+    read; raises nothing.
+    """
+    headers = {"Authorization": f"Bearer {credential.reveal()}", **_USAGE_HEADERS}
+    try:
+        to = target(f"{base_url.strip().rstrip('/').removesuffix('/v1')}/v1/usages")
+        reply = send(to, headers.items(), None, env)
+    except TransportError:
+        return ()
+    data = (_json(reply.body) if reply.status == 200 else None) or {}
+    limits = data.get("limits")
+    week = {"duration": 1, "timeUnit": "TIME_UNIT_WEEK"}  # the plan's, which the server leaves out
+    rows: list[tuple[object, object]] = [(data.get("usage"), week)]
+    rows += [
+        (limit.get("detail"), limit.get("window"))
+        for limit in (limits if isinstance(limits, list) else ())
+        if isinstance(limit, Mapping)
+    ]
+    return tuple(filter(None, (_window(*row) for row in rows)))
+
+
+def _window(detail: object, window: object) -> str | None:
+    if not isinstance(detail, Mapping) or not isinstance(window, Mapping):
+        return None
+    unit = str(window.get("timeUnit")).removeprefix("TIME_UNIT_")
+    try:
+        used, limit = int(detail.get("used") or 0), int(detail["limit"])
+        length = span(60 * _MINUTES[unit] * int(window["duration"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    reset = _clean(str(detail.get("resetTime") or "")) or "a time that it does not say"
+    return f"{max(limit - used, 0)} of {limit} left in the window of {length}, reset at {reset}"
 
 
 def _url(surface: Surface, base_url: str) -> str:

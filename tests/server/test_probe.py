@@ -11,20 +11,17 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import pytest
 from support.catalogue import IDENTITY, NO_ROWS, ROWS, SUSPENDED, Row
 from support.certificate import TLS_HOST, Certificate
 from support.stub_server import Request, Stub, response, tunnel_to
 
-from kimifix.client.identity import request_headers, this_machine
 from kimifix.secret import MASK, Secret
 from kimifix.server.answers import Answer, Probe, Surface
-from kimifix.server.judgement import Credential, judge, next_probe, probes
 from kimifix.server.probe import ask
 
-OPENAI, ANTHROPIC, _ = probes("login")
+OPENAI, ANTHROPIC = Probe("openai", "kimi_code_cli"), Probe("anthropic", "kimi_code_cli")
 KEY = "sk-kimi-the-key-of-the-user"
 COMPLETION = {"id": "1", "object": "chat.completion", "choices": [{"index": 0}]}
 MESSAGE = {"type": "message", "content": [{"type": "text", "text": "h"}]}
@@ -204,16 +201,6 @@ def test_every_documented_answer_leads_to_its_advice(row: Row, surface: Surface)
     assert answer == Answer(probe, row.status, row.error_type, row.message or None)
     assert answer.verdict == row.verdict
     assert row.advice in answer.meaning.advice
-    for patched in (None, "header", "anthropic"):
-        judgement = judge(
-            [answer],
-            patched=patched,
-            client_version_is_old=False,
-            shares_login=True,
-            credential="login",
-        )
-        assert judgement.verdict == row.verdict
-        assert "apply" not in f"{judgement.advice} {judgement.next_command}"
 
 
 @pytest.mark.parametrize(
@@ -695,46 +682,3 @@ def test_a_proxy_out_of_reach_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> N
     answer = _ask("https://api.kimi.test/v1", env={"HTTPS_PROXY": "http://p.test:1"})
     assert answer.problem == "proxy"
     assert answer.message == "no address is known for the proxy p.test:1"
-
-
-# -- the whole story ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("credential", ["login", "key"])
-@pytest.mark.parametrize(
-    ("let_in", "asked", "recommendation"),
-    [
-        ("kimi_code_cli", 1, "not-needed"),
-        ("/messages", 2, "apply-anthropic"),
-        ("kimi_cli", 3, "apply-header"),
-        ("nobody", 3, "none"),
-    ],
-)
-def test_the_probes_stop_at_the_mildest_route(
-    let_in: str, asked: int, recommendation: str, credential: Credential, home: Path
-) -> None:
-    """With the headers of the client, against a server that looks at them as the gate does."""
-
-    def gate(connection: socket.socket, request: Request) -> None:
-        if let_in in request.line or let_in == request.header("X-Msh-Platform"):
-            connection.sendall(response(200, {**COMPLETION, **MESSAGE}))
-        else:
-            connection.sendall(response(403, IDENTITY.body("openai")))
-
-    answers: list[Answer] = []
-    with Stub(gate) as server:
-        while (probe := next_probe(answers, credential)) is not None:
-            headers = request_headers(
-                probe.surface, probe.platform, version="2.1.0", home=home, machine=this_machine()
-            )
-            answers.append(_ask(server.base_url, probe, headers=headers))
-    judgement = judge(
-        answers,
-        patched=None,
-        client_version_is_old=False,
-        shares_login=True,
-        credential=credential,
-    )
-    assert (len(answers), judgement.recommendation) == (asked, recommendation)
-    assert [answer.status for answer in answers[:-1]] == [403] * (asked - 1)
-    assert not any(MASK in value for request in server.requests for _, value in request.headers)
