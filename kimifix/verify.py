@@ -54,7 +54,8 @@ def verify(
             place = overlay(decoy.essence(document, _ONE_ATTEMPT))
             _sign_in(place.home, machine.home.path)
             program = machine.install.path.absolute()
-            code = place.run(program, _PROMPT, alias, machine.env, seconds=SECONDS)
+            arguments = ["-p", _PROMPT, *(("-m", alias) if alias else ())]
+            code = place.run(program, arguments, machine.env, seconds=SECONDS)
             has_answered, words = code == 0 and place.has_answer, place.last_words
     except (OSError, ValueError) as failed:
         raise KimifixError(f"kimi-code cannot be run: {failed}") from failed

@@ -54,38 +54,35 @@ _CUSTOM_HEADERS = "KIMI_CODE_CUSTOM_HEADERS"
 
 def capture(
     program: Path,
-    config_for: Callable[[str], str],
-    providers: Mapping[str, str],
+    config_for: Callable[[str, str], str],
+    asked: Iterable[Captured],
     *,
     env: Mapping[str, str],
     seconds: float,
     progress: Callable[[str], None],
-) -> list[Captured]:
-    """Start ``program`` once for each of ``providers`` (provider -> alias) and return what it sent.
+) -> None:
+    """Start ``program`` once for each of ``asked``, and fill in what it sent.
 
-    ``config_for`` gives the text of the config for a recorder at `http://host:port/…`; it
-    must lead nowhere else and hold no secret. ``seconds`` limits each start; the client
-    and its children are ended then, and the folder it ran in is removed in any case, also
-    when a signal ends this process. ``progress`` is told what is waited for.
+    ``config_for`` gives the text of the config for a recorder at `http://host:port/…` and
+    a default model; it must lead nowhere else and hold no secret. ``seconds`` limits each
+    start; the client and its children are ended then, and the folder it ran in is removed
+    in any case, also when a signal ends this process.
 
     Raises ``KimifixError`` where loopback cannot be listened on, or the folder of the
     client cannot be made, filled or removed.
     """
-    found = []
     program = program.absolute()  # the client starts in another folder
     try:
         with leash() as overlay, Recorder() as recorder:
-            config = config_for(recorder.url)
-            for provider, alias in providers.items():
-                progress(f"starting kimi-code on loopback to see what it sends for `{provider}`")
+            for one in asked:
+                progress(f"kimi-code on loopback: {one.mode} mode, `{one.provider}`")
+                config = config_for(recorder.url, one.alias)
                 place = overlay(config)
                 variables = _prepare(place, recorder, env, tomllib.loads(config))
-                recorder.captured = one = Captured(provider, alias)
+                recorder.captured = one
                 one.problem = _run(place, program, variables, seconds, one)
-                found.append(one)
     except OSError as error:
         raise KimifixError(f"kimi-code cannot be run on loopback: {error}") from error
-    return found
 
 
 _CREDENTIALS = json.dumps(
@@ -164,9 +161,12 @@ def _run(
     place: Overlay, program: Path, variables: Mapping[str, str], seconds: float, one: Captured
 ) -> str | None:
     """Run the client until it has sent its request; return why it has not, if it has not."""
+    arguments, reply = ["-p", _PROMPT, "-m", one.alias], None
+    if one.mode == "ACP":
+        arguments, reply = ["acp"], _editor(place.project)
     try:
         code = place.run(
-            program, _PROMPT, one.alias, variables, seconds=seconds, enough=one.asked.is_set
+            program, arguments, variables, seconds=seconds, enough=one.asked.is_set, reply=reply
         )
     except (OSError, ValueError) as error:
         return f"the client cannot be started: {getattr(error, 'strerror', None) or error}"
@@ -175,3 +175,25 @@ def _run(
     end = f"within {seconds:g} seconds" if code is None else f"and ended with exit code {code}"
     words = place.last_words
     return f"the client sent no request {end}" + (f": {words}" if words else "")
+
+
+def _editor(project: Path) -> Callable[[str], str]:
+    """Return what an editor says that asks one question by ACP (run with 0.20.0 to 2.1.0)."""
+    opening = _request("initialize", {"protocolVersion": 1, "clientCapabilities": {}})
+    opening += _request("session/new", {"cwd": str(project), "mcpServers": []})
+    said: list[str] = []
+
+    def reply(printed: str) -> str:
+        session = re.search(r'"sessionId":"([^"]+)"', printed)
+        words = "" if said else opening
+        if session and len(said) == 1:
+            prompt = [{"type": "text", "text": _PROMPT}]
+            words = _request("session/prompt", {"sessionId": session[1], "prompt": prompt})
+        said.extend([words] if words else [])
+        return words
+
+    return reply
+
+
+def _request(method: str, params: Mapping[str, Any]) -> str:
+    return json.dumps({"jsonrpc": "2.0", "id": method, "method": method, "params": params}) + "\n"

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -51,30 +51,30 @@ class Overlay:
         self._folder = folder
         self._signals = signals
         self.user = Path(tempfile.mkdtemp(dir=folder))
-        self.home, self._project, self._temporary = new = [
+        self.home, self.project, self._temporary = new = [
             self.user / name for name in ("home", "project", "tmp")
         ]
         for path in new:
             path.mkdir(mode=0o700)
         # The client looks for instructions and settings of a project upwards, up to this.
-        (self._project / ".git").mkdir()
+        (self.project / ".git").mkdir()
         write_private(self.home / "config.toml", config)
 
     def run(
         self,
         program: Path,
-        prompt: str,
-        alias: str | None,
+        arguments: Iterable[str],
         env: Mapping[str, str],
         *,
         seconds: float,
         enough: Callable[[], bool] = lambda: False,
+        reply: Callable[[str], str] | None = None,
     ) -> int | None:
-        """Ask ``program`` for the answer to ``prompt`` by way of ``alias``, None for its default.
+        """Run ``program`` and return its exit code, None if it was ended.
 
-        Returns its exit code, None if it was ended: behind ``seconds``, when ``enough`` says
-        so, and when a signal asks this process to end. Its children end with it; on Linux
-        those, too, that have left its group.
+        It is ended behind ``seconds``, when ``enough`` says so, and when a signal asks this
+        process to end. Its children end with it; on Linux those, too, that have left its
+        group. ``reply`` gets what it has printed so far and returns what to say to it next.
 
         Raises ``OSError`` where it cannot be started, ``ValueError`` where Windows' shell
         would read the command otherwise.
@@ -93,15 +93,16 @@ class Overlay:
             "KIMI_DISABLE_TELEMETRY": "1",
             "TERM": "dumb",
         }
-        command = [str(program), "-p", prompt, *(() if alias is None else ("-m", alias))]
+        command = [str(program), *arguments]
         is_batch = program.suffix.lower() in (".cmd", ".bat")
         with (self.user / "out").open("wb") as out, (self.user / "err").open("wb") as err:
             process = subprocess.Popen(
                 _for_windows(command) if is_batch else command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if reply else subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                cwd=self._project,
+                bufsize=0,
+                cwd=self.project,
                 env=variables,
                 **_OWN_GROUP,
             )
@@ -110,6 +111,9 @@ class Overlay:
             while not (enough() or self._signals) and time.monotonic() < deadline:
                 with suppress(subprocess.TimeoutExpired):
                     return process.wait(_TICK)
+                if reply and process.stdin and (words := reply(self._printed("out"))):
+                    with suppress(OSError):  # it has ended meanwhile
+                        process.stdin.write(words.encode())
             return None
         finally:
             _end(process)
@@ -235,6 +239,8 @@ def _for_windows(command: list[str]) -> str:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End the process and its children, kindly at first."""
+    if process.stdin:
+        process.stdin.close()
     if sys.platform == "win32":
         tree = [system_program("taskkill.exe"), "/pid", str(process.pid), "/t", "/f"]
         subprocess.run(tree, capture_output=True, check=False)

@@ -12,6 +12,7 @@ import socketserver
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from typing import Literal
 from urllib.parse import urlsplit
 
 from kimifix.secret import is_identity_header
@@ -24,14 +25,15 @@ Headers = tuple[tuple[str, str], ...]
 class Captured:
     """What the client sent when it was asked to use ``provider`` by way of ``alias``.
 
-    ``method``, ``path`` and ``headers``, in order and exactly as spelled on the wire, are
-    those of its first request to a model, with which ``asked`` is set. ``refused`` are the
-    hosts that it tried to reach besides. ``problem`` says in words why there is no request,
-    and is None where there is one.
+    ``mode`` is how it was run: ``print``, or ``ACP`` as editors do. ``method``, ``path`` and
+    ``headers``, in order and exactly as spelled on the wire, are those of its first request
+    to a model, with which ``asked`` is set. ``refused`` are the hosts that it tried to reach
+    besides. ``problem`` says in words why there is no request, and is None where there is one.
     """
 
     provider: str
     alias: str
+    mode: Literal["print", "ACP"] = "print"
     method: str | None = None
     path: str | None = None
     headers: Headers = ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
+from typing import Literal
 
 from kimifix.client.capture import capture
 from kimifix.client.recorder import Captured
@@ -24,13 +25,17 @@ def check_capture(machine: Machine, progress: Callable[[str], None]) -> Finding:
     """Return what the installed client really sends for the managed and the own provider."""
     if machine.install is None:
         return Finding("skipped", "there is no kimi-code to run")
-    asked = _aliases(machine.document)
-    if not asked:
+    document = machine.document
+    modes: tuple[Literal["print", "ACP"], ...] = ("print", "ACP")
+    recorded = [Captured(*one, mode) for one in _aliases(document).items() for mode in modes]
+    if not recorded:
         return Finding("skipped", "no model of the managed or the own provider")
-    recorded = capture(
+    capture(
         machine.install.path,
-        partial(decoy, machine.document),
-        asked,
+        lambda url, alias: decoy(
+            replace(document, data={**document.data, "default_model": alias}), url
+        ),
+        recorded,
         env=machine.env,
         seconds=SECONDS,
         progress=progress,
@@ -74,14 +79,14 @@ def _is_expected(machine: Machine, one: Captured) -> bool:
 
 def _sentence(one: Captured) -> str:
     if one.problem:
-        return f"{one.provider}: {one.problem}"
+        return f"{one.provider} in {one.mode} mode: {one.problem}"
     spelled = one.spelled(PLATFORM_HEADER)
     sent = " and ".join(f"{name}: {value}" for name, value in spelled) or f"no {PLATFORM_HEADER}"
-    return f"{one.provider} sends {sent} ({one.method} {one.path})"
+    return f"{one.provider} in {one.mode} mode sends {sent} ({one.method} {one.path})"
 
 
 def _data(one: Captured) -> dict[str, object]:
-    names = ("provider", "alias", "method", "path", "credential", "refused", "problem")
+    names = ("provider", "alias", "mode", "method", "path", "credential", "refused", "problem")
     # The name of the machine is nobody's business in a pasted report.
     identity = [
         [name, MASK if name.lower() in _PRIVATE_HEADERS else value] for name, value in one.identity

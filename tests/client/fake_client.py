@@ -1,8 +1,8 @@
 """What a test puts in the place of `kimi`: sends a request as told, by its config.
 
-Takes `-p PROMPT -m ALIAS`. What it shall do besides lies in `behaviour.json` beside it:
-`before`, `after`, a list of steps; `spellings`, the headers of its identity; `report`, a
-file into which it writes what it sees.
+Takes `-p PROMPT -m ALIAS`, or `acp` and speaks with an editor. What it shall do besides
+lies in `behaviour.json` beside it: `before`, `after`, a list of steps; `spellings`, the
+headers of its identity; `report`, a file into which it writes what it sees.
 """
 
 import base64
@@ -110,6 +110,18 @@ for name in BEHAVIOUR.get("before", []):
     step(name)
 if "report" in BEHAVIOUR:
     report()
-ask(sys.argv[sys.argv.index("-m") + 1])
+if sys.argv[1] == "acp":
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["method"] == "session/prompt":
+            assert request["params"]["sessionId"] == "session_1"
+            ask(tomllib.loads((HOME / "config.toml").read_text())["default_model"])
+            break
+        answer = {"sessionId": "session_1"} if request["method"] == "session/new" else {}
+        print(
+            json.dumps({"id": request["id"], "result": answer}, separators=(",", ":")), flush=True
+        )
+else:
+    ask(sys.argv[sys.argv.index("-m") + 1])
 for name in BEHAVIOUR.get("after", []):
     step(name)

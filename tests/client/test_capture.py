@@ -118,14 +118,16 @@ def run(
     env: dict[str, str] | None = None,
 ) -> list[Captured]:
     """Capture with a decoy of ``CONFIG``."""
-    return capture(
+    asked = [Captured(*one) for one in (providers or OWN).items()]
+    capture(
         program,
-        lambda url: decoy(Document(DATA), url),
-        providers or OWN,
+        lambda url, _: decoy(Document(DATA), url),
+        asked,
         env=OF_THE_SYSTEM | (env or {}),
         seconds=seconds,
         progress=lambda _: None,
     )
+    return asked
 
 
 def is_gone(pid: int) -> bool:
@@ -181,10 +183,11 @@ def test_every_spelling_is_told(client: Callable[..., Path], temporary: Path) ->
 def test_each_provider_gets_a_run_of_its_own(client: Callable[..., Path], temporary: Path) -> None:
     """The results come in the order of the providers, each with its own headers."""
     told: list[str] = []
-    seen = capture(
+    seen = [Captured("managed:kimi-code", "kimi-code/k"), Captured("kimifix", "kimifix/k")]
+    capture(
         client(),
-        lambda url: decoy(Document(DATA), url),
-        {"managed:kimi-code": "kimi-code/k", **OWN},
+        lambda url, _: decoy(Document(DATA), url),
+        seen,
         env=OF_THE_SYSTEM,
         seconds=NO_HURRY,
         progress=told.append,
@@ -198,6 +201,31 @@ def test_each_provider_gets_a_run_of_its_own(client: Callable[..., Path], tempor
 
 
 @ends_children
+@pytest.mark.parametrize("alias", ["kimifix/k", "other/k"])
+def test_an_editor_s_request_is_told(
+    client: Callable[..., Path], temporary: Path, alias: str
+) -> None:
+    """In ACP mode the default model is asked, once there is a session."""
+    one = Captured(alias.partition("/")[0], alias, "ACP")
+    capture(
+        client(),
+        lambda url, default: decoy(Document({**DATA, "default_model": default}), url),
+        [one],
+        env=OF_THE_SYSTEM,
+        seconds=NO_HURRY,
+        progress=lambda _: None,
+    )
+    assert one.problem is None
+    assert (
+        one.path
+        == {
+            "kimifix/k": "/coding/v1/chat/completions",
+            "other/k": "/coding/v1/messages?beta=true",
+        }[alias]
+    )
+    assert not list(temporary.iterdir())
+
+
 def test_a_client_that_stays_after_its_request_is_not_waited_for(
     client: Callable[..., Path], temporary: Path
 ) -> None:
@@ -291,11 +319,12 @@ def test_a_batch_file_that_the_shell_would_take_for_another_is_not_started(
 def test_a_failing_config_leaves_no_folder(temporary: Path) -> None:
     """An error of the caller's own passes through, and nothing stays behind."""
 
-    def fail(url: str) -> str:
+    def fail(url: str, _: str) -> str:
         raise ZeroDivisionError(url)
 
+    asked = [Captured("kimifix", "kimifix/k")]
     with pytest.raises(ZeroDivisionError):
-        capture(Path("/nonexistent"), fail, OWN, env={}, seconds=SHORT, progress=lambda _: None)
+        capture(Path("/nonexistent"), fail, asked, env={}, seconds=SHORT, progress=print)
     assert not list(temporary.iterdir())
 
 
@@ -385,6 +414,7 @@ def hanging(program: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
             import signal, sys, tomllib
             from pathlib import Path
             from kimifix.client.capture import capture
+            from kimifix.client.recorder import Captured
             from kimifix.config.decoy import decoy
             from kimifix.config.document import Document
 
@@ -393,8 +423,8 @@ def hanging(program: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
             data = tomllib.loads(Path(sys.argv[2]).read_text())
             try:
                 capture(
-                    Path(sys.argv[1]), lambda url: decoy(Document(data), url),
-                    {"kimifix": "kimifix/k"},
+                    Path(sys.argv[1]), lambda url, _: decoy(Document(data), url),
+                    [Captured("kimifix", "kimifix/k")],
                     env={}, seconds=600, progress=print,
                 )
             except KeyboardInterrupt:
@@ -510,8 +540,8 @@ def test_slots_that_lead_elsewhere_are_not_written(
     data = tomllib.loads(CONFIG.replace("oauth/another-slot", "oauth/../../../../escaped"))
     capture(
         client(),
-        lambda url: decoy(Document(data), url),
-        OWN,
+        lambda url, _: decoy(Document(data), url),
+        [Captured("kimifix", "kimifix/k")],
         env=OF_THE_SYSTEM,
         seconds=NO_HURRY,
         progress=lambda _: None,

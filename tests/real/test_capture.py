@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from support.clients import client
@@ -33,13 +34,16 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def captured(machine: Machine, **env: str) -> dict[str, Captured]:
+def captured(
+    machine: Machine, mode: Literal["print", "ACP"] = "print", **env: str
+) -> dict[str, Captured]:
     """Return what the client of ``machine`` sends with its config, by provider."""
     data = tomllib.loads(machine.config.read_text())
-    found = capture(
+    found = [Captured(*one, mode) for one in BOTH.items() if one[0] in data["providers"]]
+    capture(
         machine.client.programs / "kimi",
-        lambda url: decoy(Document(data), url),
-        {provider: alias for provider, alias in BOTH.items() if provider in data["providers"]},
+        lambda url, alias: decoy(Document({**data, "default_model": alias}), url),
+        found,
         env=machine.env | env,
         seconds=60,
         progress=lambda _: None,
@@ -110,6 +114,20 @@ def test_headers_of_the_environment_are_part_of_it(
     managed = captured(machine, KIMI_CODE_CUSTOM_HEADERS=headers)["managed:kimi-code"]
     assert managed.spelled("x-msh-tag") == (("X-Msh-Tag", "tag"),)
     assert managed.spelled("x-msh-platform") == (("X-Msh-Platform", "kimi_code_cli"),)
+
+
+@pytest.mark.parametrize("version", ["0.25.0", "0.38.0", "2.1.0"])
+def test_editors_get_another_identity(machine: Machine, version: str, temporary: Path) -> None:
+    """In ACP mode the client says from 0.33.0 on no more than what our provider tells it to."""
+    assert machine.kimifix("apply", "--yes", "--credential", "login").code == 0
+    found = captured(machine, "ACP")
+    managed, own = found["managed:kimi-code"], found["kimifix"]
+    assert own.spelled("x-msh-platform") == (("X-Msh-Platform", "kimi_cli"),)
+    honest = version == "0.25.0"
+    assert len(managed.spelled("x-msh-platform")) == honest
+    (agent,) = managed.spelled("user-agent")
+    assert agent[1].startswith(f"kimi-code-cli/{version}" if honest else "OpenAI/JS ")
+    assert managed.refused == own.refused == []
 
 
 def test_the_guard_keeps_node_on_loopback(machine_node: Path, tmp_path: Path) -> None:
