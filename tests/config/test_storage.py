@@ -263,7 +263,7 @@ def test_a_home_with_a_name_too_long_is_an_error(
 
 
 @posix
-@pytest.mark.parametrize("mode", [0o000, 0o744])
+@pytest.mark.parametrize("mode", [0o000, 0o444])
 def test_a_home_that_cannot_be_entered_is_an_error(mode: int) -> None:
     """Whether its names can be seen or not."""
     with open_folder() as folder:

@@ -41,6 +41,9 @@ def open_folder() -> Iterator[Path]:
         folder.chmod(0o755)
         yield folder
     finally:
+        for inside in folder.iterdir():  # a test may have locked it
+            if inside.is_dir():
+                inside.chmod(0o700)
         shutil.rmtree(folder)
 
 
