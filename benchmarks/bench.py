@@ -429,7 +429,7 @@ WORDS = {
         "models": "模型数",
         "alt": "随模型数变化的时间",
         "intro": "整个进程的耗时，{rounds} 轮交替测量的中位数，{date}，{shape}。"
-        "配置为刚登录后的样子；`apply` 包含备份、凭据记录和两次验证。",
+        "配置为刚登录后的样子；`apply` 包含备份、改动记录和两次验证。",
         "more": "更多数据与测量方法：[benchmarks](benchmarks/README.md)。",
     },
 }

@@ -17,7 +17,8 @@ it does: ``machine``, ``outgoing`` (what the client sends), ``credentials``, ``d
 - ``server/`` knows the Kimi API: what to ask and what an answer means.
 - ``config/`` knows the change and how it reaches the disk.
 
-The floors do not import one another. ``errors``, ``secret``, ``reader`` and ``words`` import nothing.
+The floors do not import one another. ``errors``, ``secret``, ``reader`` and ``words``
+import nothing.
 
     What is changed, the header too?     config/routes; as text and proved: config/patch
     Who may write the config?            config/storage alone, when consent has agreed
