@@ -144,7 +144,9 @@ def _returns(document: Document, undo: Undo | None, kept: Collection[KeyPath]) -
         if alias in foreign or not _is_own(alias, own):
             continue
         managed = counterpart(alias, own.get(alias, {}))
-        source = key_source(managed) if managed and is_key else managed and source_of(managed)
+        source = None
+        if managed is not None:
+            source = key_source(managed) if is_key else source_of(managed)
         if was and was.new == alias and (was.old is None or _name(was) in foreign):
             source = was.old
         yield _Return(path, source, is_key, with_table=bool(was and was.new_table))
@@ -159,7 +161,7 @@ def _returns(document: Document, undo: Undo | None, kept: Collection[KeyPath]) -
         managed = counterpart(str(default.new), {})
         if _name(default) in foreign:
             yield _Return(("default_model",), default.old)
-        elif managed:
+        elif managed is not None:
             yield _Return(("default_model",), source_of(managed))
     # What keeps thinking on was written for our default. Where somebody else has set another
     # one, a fresh login for example, the client has set thinking with it, or would have.

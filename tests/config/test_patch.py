@@ -627,6 +627,15 @@ def test_a_pool_spread_over_several_tables_moves_and_returns(pool: str) -> None:
     assert unpatched(result.text).data == document(text).data
 
 
+def test_an_alias_without_a_name_is_led_back() -> None:
+    """Whoever remembers nothing takes it for the one that stands for ours."""
+    text = MANAGED.replace('"kimi-code/k3"', '""')
+    result = patched(text)
+    assert result.data["default_model"] == "kimifix/k3"
+    assert unpatched(result.text, result.undo).text == text
+    assert unpatched(result.text).data["default_model"] == ""
+
+
 def test_two_aliases_of_one_model_are_led_back_each_to_its_own() -> None:
     """Their names tell; where they do not, two keys that become one are one."""
     pool = 'secondary_model.models = {"kimi-code/k3" = "a", mine = "b"}\n'

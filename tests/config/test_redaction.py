@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from support.command import Kimifix
 from support.configs import write_config
+from support.rounds import rounds
 
 from kimifix.config.redaction import diff, masked
 from kimifix.secret import MASK, register
@@ -224,6 +226,32 @@ def test_a_diff_is_as_short_backwards() -> None:
         "--- a/c\n+++ b/c\n@@ -1 +1 @@\n-default = 2\n+default = 1\n"
         "@@ -13,4 +12,0 @@\n-\n-[n]\n-x = 1\n-\n"
     )
+
+
+@pytest.mark.parametrize("seed", range(rounds(200)))
+def test_a_diff_leads_from_one_text_to_the_other(seed: int) -> None:
+    """Its hunks are in order, at the places they say, and change nothing else."""
+    random = Random(seed)
+    lines = [f"{random.choice('abcdef')} = 1\n" for _ in range(random.randrange(12))]
+    before = [f"[t{n}]\n{line}" for n, line in enumerate(lines)]
+    after = [line for line in before if random.random() < 0.8] + before[: random.randrange(3)]
+    text = "".join(before)
+    made, position = [], 0
+    old = text.splitlines(keepends=True)
+    shown = diff(text, "".join(after), "c").splitlines(keepends=True)[2:]
+    for line in shown:
+        if line.startswith("@@"):
+            start, _, size = line.split()[1].removeprefix("-").partition(",")
+            place = int(start) - (size != "0")
+            assert place >= position
+            made += old[position:place]
+            position = place
+        elif line.startswith("-"):
+            assert old[position] == line[1:]
+            position += 1
+        else:
+            made.append(line[1:])
+    assert "".join(made + old[position:]) == "".join(after)
 
 
 def test_a_change_of_every_table_is_as_many_hunks() -> None:
