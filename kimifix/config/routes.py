@@ -241,10 +241,12 @@ def _twins(document: Document, plan: Plan) -> tuple[dict[str, dict[str, Any]], d
     taken = document.models.keys() - document.twins.keys()
     # An own provider with a key at the managed URL has its aliases refreshed as
     # `<provider>/<model id>`, so that is what the alias that the client made becomes;
-    # further aliases of the same model, made by the user, keep their own name.
-    by_client = sorted(managed.items(), key=lambda e: e[0].rpartition("/")[2] != e[1].get("model"))
-    for alias, model in by_client:
-        name = f"{OWN}/{model.get('model', alias)}"
+    # further aliases of the same model, made by the user, keep their own name. The order in
+    # the file has no say, for the client may change it.
+    for alias in sorted(
+        managed, key=lambda a: (a.rpartition("/")[2] != managed[a].get("model"), a)
+    ):
+        name = f"{OWN}/{managed[alias].get('model', alias)}"
         if name in taken:
             name = f"{OWN}/{alias}"
         while name in taken:

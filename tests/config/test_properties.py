@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from copy import deepcopy
+from math import nan
 from pathlib import Path
 from random import Random
 from tempfile import mkdtemp
@@ -297,6 +298,33 @@ def test_applying_again_changes_nothing_and_reverting_gives_the_bytes(
     assert is_reverted(home, content, mode)
     assert revert(home).status == "nothing"
     assert is_reverted(home, content, mode)
+
+
+@tried(40)
+@given(configs(), randoms, requests, st.sampled_from(["header", "anthropic"]))
+def test_what_others_add_to_ours_outlives_apply_and_goes_with_revert(
+    tmp_path: Path, data: Data, random: Random, request: Data, route: str
+) -> None:
+    """Fields and aliases, however all is spelled by then; nothing else is left or lost."""
+    home = home_with(tmp_path, written(data, random).encode())
+    config = home / "config.toml"
+    apply(home, **request)
+    added = tomllib.loads(config.read_text(encoding="utf-8"))
+    twins = [a for a, m in added["models"].items() if m.get("provider") == "kimifix"]
+    for entry in (added["providers"]["kimifix"], *(added["models"][twin] for twin in twins)):
+        entry["added by hand"] = {"x": nan}
+    added["models"]["built on ours"] = {"provider": "kimifix", "model": "m"}
+    config.write_bytes(written(added, random).encode())
+    assert apply(home).status == "unchanged"
+    apply(home, route=route)
+    after = tomllib.loads(config.read_text(encoding="utf-8"))
+    assert same(after["models"]["built on ours"], added["models"]["built on ours"])
+    for entry in (after["providers"]["kimifix"], *(after["models"][twin] for twin in twins)):
+        assert same(entry["added by hand"], {"x": nan})
+    assert after.get("default_model") == added.get("default_model")
+    assert revert(home).status == "reverted"
+    back = tomllib.loads(config.read_text(encoding="utf-8"))
+    assert same(_without_empty(back), _without_empty(data))
 
 
 @tried(150)
