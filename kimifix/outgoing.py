@@ -105,7 +105,9 @@ def describe(
         provider = {**provider, **{key: model[key] for key in _OVER_PROVIDER if model.get(key)}}
     told = replace(told, kind=_text(provider.get("type")))
     if told.kind not in _ENV_PREFIXES:
-        fact = f"`{alias}` goes to another vendor's API, `{told.kind}`, which kimifix does not ask"
+        ours = _VENDOR.fullmatch(str(provider.get("base_url")))
+        way = "out without the identity of kimi-code" if ours else "to another vendor's API"
+        fact = f"`{alias}` goes {way}, `{told.kind}`, which kimifix does not ask"
         advice = "choose a model of Kimi with /model"
         return replace(told, obstacle=Obstacle("provider", fact, advice, client_can=True))
     by_protocol = model.get("protocol") == "anthropic" and features.ALIAS_PROTOCOL.works_in(version)

@@ -128,7 +128,13 @@ def _verdict(machine: Machine, findings: Mapping[str, Finding], probed: Probed |
     out = describe(machine)
     notes = tuple(server_warnings(out.base_url))
     asked, tried = findings["probe"], findings["verify"]
-    obstacle = out.obstacle
+    obstacle, alike = out.obstacle, findings["look-alikes"]
+    unasked = asked.status == tried.status == "skipped" and (
+        obstacle is None or obstacle.client_can
+    )
+    if unasked and alike.data and alike.status == "warning":
+        sentence = f"it may only look like a lockout: {alike.message}: {alike.hint}"
+        return Verdict(None, sentence, (machine.kimifix("doctor", "--probe"),), notes)
     if obstacle is not None and not (obstacle.client_can and tried.status == "error"):
         works = None if obstacle.client_can else False
         return Verdict(works, f"{obstacle.fact}: {obstacle.advice}", obstacle.next, notes)

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kimifix.client.home import DEFAULT_BASE_URL
-from kimifix.doctor.finding import Finding
+from kimifix.doctor.finding import Finding, Status
 from kimifix.machine import Machine
+from kimifix.outgoing import describe
 
 # The servers of a coding plan, each with the only host whose login it takes, and those of the
 # pay-as-you-go platform; what the client takes where no URL is given (source of 2.1.0).
@@ -24,14 +25,17 @@ _OUTAGE, _RECENT = timedelta(minutes=10), timedelta(days=1)
 
 def check_look_alikes(machine: Machine) -> Finding:
     """Nothing is the matter that only looks like a lockout."""
+    providers, used = machine.document.providers, describe(machine).provider
     found = list(_in_logs(machine))
-    for name, provider in machine.document.providers.items():
-        found += _in_provider(machine, name, provider)
+    found += _in_provider(machine, str(used), providers.get(str(used), {}))
+    status: Status = "warning" if found else "info"
+    for name in sorted(providers.keys() - {used}):  # not in use: said, but no warning
+        found += _in_provider(machine, name, providers[name])
     if not found:
         return Finding("ok", "none: servers, types, logins and keys fit together")
     facts, remedies = zip(*found, strict=True)
     hint = "; ".join(dict.fromkeys(remedies))
-    return Finding("warning", "; ".join(facts), hint, {"found": facts})
+    return Finding(status, "; ".join(facts), hint, {"found": facts})
 
 
 def _in_logs(machine: Machine) -> Iterator[_Found]:
@@ -52,7 +56,10 @@ def _in_provider(machine: Machine, name: str, provider: Mapping[str, Any]) -> It
     """Yield what does not fit together in ``provider``, each with its remedy."""
     kind, oauth = provider.get("type"), provider.get("oauth")
     url = provider.get("base_url") or (_DEFAULT_URL if kind == "kimi" and not oauth else "")
-    host, key = _host_of(url), _key_of(machine, provider)
+    host, env = _host_of(url), provider.get("env")
+    named = [provider.get("api_key"), machine.env.get(str(provider.get("api_key_env")))]
+    named += env.values() if isinstance(env, Mapping) else ()
+    key = next((n for n in named if isinstance(n, str) and n.startswith("sk-")), "")
     if host in _LOGIN_HOSTS and kind not in ("kimi", "anthropic"):
         # Run with `openai` and `openai_responses`: 0.20.0, 0.25.0, 0.33.0, 0.38.0, 2.1.0.
         fact = f"`{name}` is of type `{kind}`, with which kimi-code sends no X-Msh header"
@@ -66,18 +73,9 @@ def _in_provider(machine: Machine, name: str, provider: Mapping[str, Any]) -> It
     if host in _LOGIN_HOSTS and key and not key.startswith("sk-kimi-"):
         fact = f"`{name}` has a key of the pay-as-you-go Open Platform, and asks {host}"
         yield fact, "use the login, or a key of the Kimi Code console"
-    if host in _OPEN_PLATFORM and key and key.startswith("sk-kimi-"):
+    if host in _OPEN_PLATFORM and key.startswith("sk-kimi-"):
         fact = f"`{name}` has a key of the Kimi Code console, and asks the Open Platform, {host}"
         yield fact, f"set the `base_url` of `{name}` to {DEFAULT_BASE_URL}"
-
-
-def _key_of(machine: Machine, provider: Mapping[str, Any]) -> str | None:
-    """Return the key that ``provider`` names, in any of the ways, None without one."""
-    env = provider.get("env")
-    named = [provider.get("api_key"), machine.env.get(str(provider.get("api_key_env")))]
-    named += env.values() if isinstance(env, Mapping) else ()
-    keys = (value for value in named if isinstance(value, str) and value.startswith("sk-"))
-    return next(keys, None)
 
 
 def _host_of(url: object) -> str:

@@ -62,9 +62,11 @@ def machine(home: Path, tmp_path: Path) -> Make:
 
 
 def provider(**fields: str) -> str:
-    """Return the config of a signed-in client with one more provider."""
+    """Return the config of a signed-in client that uses another provider."""
+    model = '[models.m]\nprovider = "mine"\nmodel = "k3"\nmax_context_size = 1\n\n'
     lines = [f'{name} = "{value}"' for name, value in fields.items()]
-    return LOGGED_IN + "\n".join(["[providers.mine]", *lines, ""])
+    used = LOGGED_IN.replace('"kimi-code/kimi-for-coding"', '"m"', 1)
+    return used + model + "\n".join(["[providers.mine]", *lines, ""])
 
 
 def failed(home: Path, *errors: tuple[int, str, int]) -> None:
@@ -197,9 +199,15 @@ def test_what_does_not_fit_is_a_warning(machine: Make, config: str, told: str, r
 def test_openai_type_at_the_coding_url_is_no_other_vendor(machine: Make) -> None:
     """The default model goes to the vendor's own server, without saying who asks."""
     config = provider(type="openai", base_url="https://api.kimi.com/coding/v1", api_key=CODING_KEY)
-    model = '[models.m]\nprovider = "mine"\nmodel = "k3"\nmax_context_size = 1\n'
-    asked = machine(config.replace("kimi-code/kimi-for-coding", "m", 1) + model)
-    assert "another vendor" not in check_identity(asked).message
+    assert "without the identity of kimi-code" in check_identity(machine(config)).message
+
+
+def test_provider_that_is_not_in_use_is_no_warning(machine: Make) -> None:
+    """It is named, for it can be chosen, but it is not what goes wrong now."""
+    mine = provider(type="kimi", base_url="https://api.moonshot.cn/v1", api_key=CODING_KEY)
+    unused = mine.replace('"m"', '"kimi-code/kimi-for-coding"', 1)
+    finding = check_look_alikes(machine(unused))
+    assert (finding.status, len(finding.data["found"])) == ("info", 1)
 
 
 @pytest.mark.parametrize(
@@ -255,6 +263,19 @@ def test_model_beyond_the_plan_is_told_by_its_answer(machine: Make, home: Path) 
     """A 401 that is about the model leads to another model, not to another login."""
     failed(home, (2, "Your plan does not have access to k3", 401))
     assert check_recent_errors(machine()).hint == "newest: choose another model"
+
+
+# --- what it comes to -------------------------------------------------------------------------
+
+
+def test_look_alike_is_the_verdict_as_long_as_nobody_was_asked(
+    machine: Make, kimifix: Kimifix
+) -> None:
+    """What may only look like a lockout comes before a patch, and with what to do about it."""
+    wrong = provider(type="kimi", base_url="https://api.moonshot.cn/v1", api_key=CODING_KEY)
+    verdict = kimifix("doctor", "--json", env=machine(wrong).env).json["verdict"]
+    assert verdict.startswith("it may only look like a lockout: `mine` has a key of the Kimi Code")
+    assert "set the `base_url` of `mine`" in verdict
 
 
 # --- what was needed once --------------------------------------------------------------------
