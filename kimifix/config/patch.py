@@ -37,11 +37,6 @@ class Unpatched(Document):
     restored: tuple[KeyPath, ...] = ()
     left: tuple[KeyPath, ...] = ()
 
-    @property
-    def is_change(self) -> bool:
-        """Whether anything was ours."""
-        return bool(self.removed or self.restored)
-
 
 def patch(document: Document, change: Change) -> Patched:
     """Return ``document`` with ``change`` made; the tables of ``change`` must be new.

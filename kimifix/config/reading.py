@@ -113,7 +113,8 @@ class Reading:
             if backup is not None:
                 return self._base(parse(backup, self.snapshot.path), backup, exact=True)
         undone = self.undone
-        if receipt and receipt.before is None and undone.is_change and not undone.text.strip():
+        is_change = undone.removed or undone.restored
+        if receipt and receipt.before is None and is_change and not undone.text.strip():
             return self._base(undone, None, exact=self.untouched)
         exact = receipt is not None and digest(undone.content) == receipt.before
         return self._base(undone, undone.content, exact=exact)

@@ -95,15 +95,9 @@ def change(document: Document, plan: Plan) -> Change:
     Raises ``KimifixError`` where the login shall be shared and there is none to share.
     """
     twins, of = _twins(document, plan)
-    values: dict[KeyPath, str | bool] = {}
-    keys: dict[KeyPath, str] = {}
-    for reference in document.references:
-        if reference.alias not in of or not plan.moves(reference.place):
-            continue
-        if reference.is_key:
-            keys[reference.path] = of[reference.alias]
-        else:
-            values[reference.path] = of[reference.alias]
+    moving = [r for r in document.references if r.alias in of and plan.moves(r.place)]
+    keys = {ref.path: of[ref.alias] for ref in moving if ref.is_key}
+    values: dict[KeyPath, str | bool] = {r.path: of[r.alias] for r in moving if not r.is_key}
     default, provider = ("default_model",), ("default_provider",)
     if "default_model" not in document.data and plan.moves(default):
         chosen = plan.present.data.get("default_model")
