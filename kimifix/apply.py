@@ -168,7 +168,7 @@ def _what_next(document: Document, watched: bool) -> tuple[tuple[str, ...], tupl
     steps = ("kimifix doctor",) if watched else ()
     notes = (
         f"a resumed session keeps its old model unless told: `kimi -S <id> -m {alias}`",
-        "`/usage` shows no plan block meanwhile; web search and fetch go by headers of their own",
+        "until you revert, `/usage` shows no plan, and web search may still be refused",
         "`kimifix revert` takes it all back",
     )
     if document.data.get("default_model") not in document.aliases_of(OWN):

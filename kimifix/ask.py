@@ -21,6 +21,7 @@ from kimifix.server import judgement as judging
 from kimifix.server.answers import Answer, Probe, Way
 from kimifix.server.judgement import Judgement
 from kimifix.server.probe import ask, usage
+from kimifix.words import API
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ def probe(
     answers: list[Answer] = []
     patched = _is_ours(machine)
     while question := judging.next_probe(answers, list(candidates), patched=patched):
-        who = question.platform or "no X-Msh-Platform"
-        progress(f"asking the server ({question.surface} surface, {who})")
+        name = f"as {question.platform}" if question.platform else "without a name"
+        progress(f"asking the server {name} ({API[question.surface]})")
         answers.append(_ask(machine, candidates[question]))
     is_old = machine.version is not None and machine.version < features.NEWEST_KNOWN
     judged = judging.judge(answers, patched=patched, is_old=is_old)

@@ -145,7 +145,7 @@ def _no_model(machine: Machine, document: Document, alias: str) -> Obstacle:
         (machine.kimifix("apply"),) if document.own_entries or alias.startswith(f"{OWN}/") else ()
     )
     if alias:
-        fact = f"`default_model` names an alias that does not exist: `{alias}`"
+        fact = f"`default_model` names a model that does not exist: `{alias}`"
         return Obstacle("default", fact, choose, again)
     if not document.models:
         fact, advice = "kimi-code has no model: it is not signed in", "sign in"
@@ -172,7 +172,7 @@ def _with_credential(
             ),
         )
     if sum(map(bool, (key or env_key, oauth, variable))) > 1:
-        fact = f"the provider `{told.provider}` has two credentials, and kimi-code refuses both"
+        fact = f"the provider `{told.provider}` has a login and a key, and kimi-code refuses both"
         return replace(told, obstacle=Obstacle("credential", fact, "take one of them out"))
     if variable and not machine.env.get(variable):
         fact = f"{variable} is not set, from which kimi-code takes its key"
@@ -182,7 +182,7 @@ def _with_credential(
     if value:
         return replace(told, credential="key", secret=Secret(value))
     if not oauth:
-        fact = f"the provider `{told.provider}` has no credential"
+        fact = f"the provider `{told.provider}` has neither a login nor a key"
         return replace(told, obstacle=Obstacle("credential", fact, "sign in, or give it a key"))
     managed = told.provider == MANAGED
     found = machine.login_in(login.slot_of(provider, machine.env, managed=managed) or "")
@@ -219,8 +219,8 @@ def _no_login(
         ago = span(machine.now - (found.expires_at or 0))
         fact = f"the login expired {ago} ago, as usual, and only kimi-code may renew it"
         return Obstacle("login", fact, RENEW, renewing(machine), client_can=True)
-    why = f", {found.problem}: `{found.path}`" if found.problem else f" (slot {found.slot})"
-    fact = "the login has expired for good" if found.present else f"not signed in{why}"
+    why = f", {found.problem}: `{found.path}`" if found.problem else ""
+    fact = "the login has expired for good" if found.present else f"it is not signed in{why}"
     if managed:
         return Obstacle("login", fact, "sign in", (machine.kimi("login"),))
     # A login from scratch makes the managed model the default again.
@@ -240,9 +240,9 @@ def server_warnings(base_url: str) -> Iterator[str]:
     """Yield why a credential should better not go to ``base_url``."""
     if base_url and not _LOOPBACK.fullmatch(base_url):
         if not _VENDOR.fullmatch(base_url):
-            yield f"the credential goes to a server that is not the vendor's: `{base_url}`"
+            yield f"login or key go to a server that is not the vendor's: `{base_url}`"
         if not base_url.startswith("https://"):
-            yield f"the credential goes unencrypted to `{base_url}`"
+            yield f"login or key go unencrypted to `{base_url}`"
 
 
 def apply_command(

@@ -37,7 +37,7 @@ _FIELDS = {
         *("added", "moved", "diff", "notice", "reason", "backup", "sandbox"),
     ),
     "revert": ("config", "exact", "removed", "restored", "left", "diff"),
-    "doctor": ("works", "verdict", "recommendation", "findings"),
+    "doctor": ("works", "verdict", "advice", "recommendation", "findings"),
 }
 _LISTS = ("warnings", "notes", "next", "added", "moved", "removed", "restored", "left", "findings")
 
@@ -324,6 +324,8 @@ def print_doctor(printer: Printer, report: doctor.Report, *, verbose: bool) -> N
         return
     head, colour = _VERDICTS[verdict.works]
     printer.put(printer.lines(f"{head}: {verdict.sentence}", colour=colour))
+    if not _is_said(verdict.advice, verdict.next):
+        printer.put(printer.lines(verdict.advice, Styled("advice:  ")))
     printer.advice(verdict.notes, verdict.next)
     rows: list[Line] = []
     hidden = Counter[str]()
@@ -333,8 +335,7 @@ def print_doctor(printer: Printer, report: doctor.Report, *, verbose: bool) -> N
             continue
         start = Styled(f"{found.status:9}", _STATUS_COLOURS.get(found.status))
         rows += printer.lines(found.message, start, Styled(f"{name:17}"))
-        # What the verdict says already is not said again.
-        if found.hint and (verbose or not any(text in found.hint for text in verdict.next)):
+        if found.hint and (verbose or not _is_said(found.hint, verdict.next)):
             rows += printer.lines(f"hint: {found.hint}", Styled(" " * 26), colour="cyan")
     matrix = report.findings["probe"].data.get("answers", ())
     answers = [f"{'API':11}{'sent as':15}{'HTTP':6}answer"] if matrix else []
@@ -345,6 +346,11 @@ def print_doctor(printer: Printer, report: doctor.Report, *, verbose: bool) -> N
         printer.put([("",), *block] if block else ())
     if rest := ", ".join(f"{hidden[status]} {status}" for status in _QUIET if hidden[status]):
         printer.put([("",), (f"{rest}: kimifix doctor --verbose",)])
+
+
+def _is_said(advice: str | None, commands: Iterable[str]) -> bool:
+    """Tell whether a command that is to be typed says all that ``advice`` does."""
+    return advice in [f"run `{command}`" for command in commands]
 
 
 def _json(value: object) -> object:

@@ -7,6 +7,8 @@ import sys
 from datetime import UTC, datetime
 
 UPDATE = "update kimi-code (`npm install -g @moonshot-ai/kimi-code@latest`)"
+# What users are told of the two surfaces of the server.
+API = {"openai": "OpenAI-style API", "anthropic": "Anthropic-style API"}
 
 
 def quoted(word: object) -> str:

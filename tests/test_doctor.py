@@ -173,7 +173,7 @@ def dangling_default(home: Path) -> None:
 @pytest.mark.parametrize(
     ("breakage", "check", "status", "message", "hint"),
     [
-        (no_config, "config", "error", "does not exist", "sign in"),
+        (no_config, "config", "error", "there is no config", "sign in"),
         (empty_config, "config", "warning", "is empty", "kimi login"),
         (broken_toml, "config", "error", "line 3, column 10", "mend this line"),
         (not_utf8, "config", "error", "line 2", "UTF-8"),
@@ -239,24 +239,26 @@ def test_patch_is_complete_after_apply(kimifix: Kimifix, config: Path) -> None:
         pytest.param(
             'default_model = "kimifix/', 'default_model = "kimi-code/', "moved back", id="default"
         ),
-        pytest.param("[providers.kimifix", "[providers.gone", "provider is gone", id="provider"),
+        pytest.param(
+            "[providers.kimifix", "[providers.gone", "provider `kimifix` is gone", id="provider"
+        ),
         pytest.param(
             'max_context_size = 262144\ncapabilities = ["thinking"',
             'max_context_size = 1\ncapabilities = ["thinking"',
-            "outdated twin",
-            id="outdated twin",
+            "out of date: kimifix/kimi-for-coding",
+            id="out of date",
         ),
         pytest.param(
             "[services.moonshot_search]",
             '[models."kimi-code/k3"]\nprovider = "managed:kimi-code"\nmodel = "k3"\n'
             "max_context_size = 1\n\n[services.moonshot_search]",
-            "no twin for kimifix/k3",
-            id="missing twin",
+            "missing: kimifix/k3",
+            id="missing",
         ),
         pytest.param(
             'provider = "managed:kimi-code"\nmodel = "kimi-for-coding"',
             'provider = "managed:kimi-code"\nmodel = "k3"',
-            "no model any more for kimifix/kimi-for-coding",
+            "no longer offered: kimifix/kimi-for-coding",
             id="retired model",
         ),
         pytest.param(

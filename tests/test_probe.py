@@ -337,7 +337,7 @@ def test_expired_login_is_never_refreshed(
     result = kimifix("doctor", "--probe", "--json")
     assert result.code == 1
     assert "only kimi-code may renew it" in result.json["verdict"]
-    assert "send one message" in result.json["verdict"]
+    assert "send one message" in result.json["advice"]
     assert result.json["next"] != ["kimifix doctor --probe"]
     assert server.asked == []
     assert path.read_bytes() == before
@@ -378,7 +378,7 @@ def lost_provider(config: Path) -> None:
     [
         (unset_default, "not set", ["kimifix apply"]),
         (unset_variable, "NOT_SET is not set", []),
-        (both_credentials, "two credentials", []),
+        (both_credentials, "a login and a key", []),
         (foreign_default, "another vendor", []),
         (lost_provider, "provider of `kimifix/kimi-for-coding` does not exist", ["kimifix apply"]),
     ],
@@ -484,7 +484,7 @@ def test_a_key_goes_to_its_own_server(
 @pytest.mark.parametrize(
     ("base_url", "warning"),
     [
-        ("http://api.kimi.com/coding/v1", "goes unencrypted to `http://api.kimi.com"),
+        ("http://api.kimi.com/coding/v1", "go unencrypted to `http://api.kimi.com"),
         ("https://kimi.com.example/coding/v1", "not the vendor's: `https://kimi.com.example"),
         ("https://api.kimi.com/coding/v1", None),
         ("https://api.kimi.ai/coding/v1", None),

@@ -38,7 +38,6 @@ HOST = "api.kimi.com"
 HONEST = ("openai", "kimi_code_cli")
 ANTHROPIC = ("anthropic", "kimi_code_cli")
 LEGACY = ("openai", "kimi_cli")
-NOW = time.time()
 
 # The network in our hands: every name leads to the server of the test.
 DRIVER = """
@@ -112,7 +111,7 @@ def signed_out(place: Place) -> None:
 
 def expired(place: Place) -> None:
     """The login has run out, as it does after a quarter of an hour."""
-    sign_in(place.home, expires_at=NOW - 20.5 * 60)
+    sign_in(place.home, expires_at=time.time() - 20.5 * 60)
 
 
 def gone(place: Place) -> None:

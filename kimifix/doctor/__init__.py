@@ -78,6 +78,9 @@ def doctor(
     """
     machine = observe(option, env)
     findings = {_name_of(check): look(check, machine) for check in CHECKS}
+    if findings["home"].status == "error":  # one fault, not four
+        for name in ("config", "login", "default-model"):
+            findings[name] = Finding("skipped", "needs the data of kimi-code")
     findings["probe"] = Finding("skipped", "asks the server: --probe")
     findings["capture"] = Finding("skipped", "runs kimi-code on loopback: --capture")
     findings["verify"] = Finding("skipped", "lets kimi-code answer one prompt: --verify")
@@ -119,12 +122,10 @@ def _name_of(check: Check) -> str:
 def _verdict(machine: Machine, findings: Mapping[str, Finding], probed: Probed | None) -> Verdict:
     """Return what the findings come to: what has to be done first comes first."""
     if findings["verify"].status == "ok":
-        return Verdict(True, "kimi-code works: it got an answer just now")
+        return Verdict(True, "it got an answer just now")
     for name, steps in _FIRST.items():
         if findings[name].status == "error":
-            message, hint = findings[name].message, findings[name].hint
-            remedy = f"; {hint}" if hint else ""
-            return Verdict(False, f"{name}: {message}{remedy}", steps)
+            return Verdict(False, findings[name].message, findings[name].hint, steps)
     out = describe(machine)
     notes = tuple(server_warnings(out.base_url))
     asked, tried = findings["probe"], findings["verify"]
@@ -133,30 +134,31 @@ def _verdict(machine: Machine, findings: Mapping[str, Finding], probed: Probed |
         obstacle is None or obstacle.client_can
     )
     if unasked and alike.data and alike.status == "warning":
-        sentence = f"it may only look like a lockout: {alike.message}: {alike.hint}"
-        return Verdict(None, sentence, (machine.kimifix("doctor", "--probe"),), notes)
+        sentence = f"it may only look like a lockout: {alike.message}"
+        return Verdict(None, sentence, alike.hint, (machine.kimifix("doctor", "--probe"),), notes)
     if obstacle is not None and not (obstacle.client_can and tried.status == "error"):
         works = None if obstacle.client_can else False
-        return Verdict(works, f"{obstacle.fact}: {obstacle.advice}", obstacle.next, notes)
+        return Verdict(works, obstacle.fact, obstacle.advice, obstacle.next, notes)
     if tried.status == "error" and not (probed and not probed.judgement.works):
         steps = (machine.kimifix("doctor", "--probe"),)
-        return Verdict(False, f"{tried.message}: {tried.hint}", steps, notes)
+        return Verdict(False, tried.message, tried.hint, steps, notes)
     if probed is not None:
         judged = probed.judgement
         return Verdict(
             judged.works,
-            f"{judged.sentence}: {judged.advice}",
+            judged.sentence,
+            judged.advice,
             probed.next,
             (*notes, *probed.notes),
             judged.recommendation,
         )
     if asked.status == "error":
-        return Verdict(False, f"{asked.message}: {asked.hint}", (), notes)
+        return Verdict(False, asked.message, asked.hint, (), notes)
     state = findings["patch"].data.get("state")
     if state in ("incomplete", "gone"):
-        sentence = f"the patch needs mending: {findings['patch'].message}"
-        return Verdict(None, sentence, (machine.kimifix("apply"),), notes)
-    sentence = "nothing is patched; whether a fix is needed at all, the server can tell"
+        sentence = f"the fix {findings['patch'].message}"
+        return Verdict(None, sentence, findings["patch"].hint, (machine.kimifix("apply"),), notes)
+    sentence = "no fix is in place, and only the server knows whether one is needed"
     if state == "complete":
-        sentence = "the patch is complete; whether it is still needed, the server can tell"
-    return Verdict(None, sentence, (machine.kimifix("doctor", "--probe"),), notes)
+        sentence = "the fix is in place, and only the server knows whether it helps"
+    return Verdict(None, sentence, "ask it", (machine.kimifix("doctor", "--probe"),), notes)

@@ -25,7 +25,7 @@ def check_client(machine: Machine) -> Finding:
             message = f"only the VS Code extension was found: {extension.path}"
             hint = "its kimi-code cannot be examined; `apply` needs --credential login or key"
             return Finding("warning", message, hint, _install_data(extension))
-        hint = f"install it: {INSTALL}"
+        hint = f"run `{INSTALL}`"
         return Finding("error", "kimi-code was not found", hint, {"found": False})
     data = _install_data(install)
     if machine.version is None:
@@ -99,7 +99,8 @@ def check_home(machine: Machine) -> Finding:
     data["mode"] = octal(mode)
     if mode is None:
         hint = "start `kimi` once and sign in; if its data lies elsewhere, pass --home DIR"
-        return Finding("error", f"does not exist: {home.path}{told}", hint, data)
+        message = f"kimi-code has no data here yet: `{home.path}`{told}"
+        return Finding("error", message, hint, data)
     message = f"{home.path}{told}"
     if home.path.is_symlink():
         message += f", a symlink to {home.path.resolve()}"
@@ -118,19 +119,19 @@ def check_login(machine: Machine) -> Finding:
     if machine.document.own_entries:
         hint += f", then `{machine.kimifix('apply')}`"
     if login is None:
-        return Finding("warning", "the config has no managed login", hint)
+        return Finding("warning", "the config knows no login", hint)
     missing: Status = "info" if with_key else "error"
     data = {"slot": login.slot, "present": login.present, "expires_at": utc(login.expires_at)}
     if not login.present:
-        why = f", {login.problem}: {login.path}" if login.problem else f" (slot {login.slot})"
-        return Finding(missing, f"not signed in{why}", hint, data)
+        why = f", {login.problem}: `{login.path}`" if login.problem else ""
+        return Finding(missing, f"it is not signed in{why}", hint, data)
     if login.expires_at is None:
-        return Finding("info", f"signed in (slot {login.slot}), no end named", data=data)
+        return Finding("info", "signed in, without an end", data=data)
     left = login.expires_at - machine.now
     if left > 0:
-        message = f"signed in (slot {login.slot}), token valid for {span(left)}"
+        message = f"signed in; the token is good for {span(left)}"
         return Finding("ok", message, data=data)
-    message = f"token expired {span(-left)} ago (slot {login.slot})"
+    message = f"the login expired {span(-left)} ago, as usual"
     if login.renewable:
         return Finding("info", message, "nothing to do: `kimi` renews it at its next message", data)
     return Finding(missing, message, hint, data)
@@ -138,9 +139,9 @@ def check_login(machine: Machine) -> Finding:
 
 # Measured on 0.20.0, 0.25.0, 0.38.0 and 2.1.0.
 _ENVIRONMENT = {
-    "KIMI_CODE_BASE_URL": "moves the login to another slot and the model list to another server",
-    "KIMI_CODE_OAUTH_HOST": "moves the login to another host and slot",
-    "KIMI_OAUTH_HOST": "moves the login to another host and slot",
+    "KIMI_CODE_BASE_URL": "makes kimi-code use another login, and another server's list of models",
+    "KIMI_CODE_OAUTH_HOST": "makes kimi-code use another login",
+    "KIMI_OAUTH_HOST": "makes kimi-code use another login",
     "KIMI_CODE_CUSTOM_HEADERS": "adds headers to every request, below all others",
     "KIMI_MODEL_NAME": "replaces the default model, whatever the config says",
     "KIMI_SECONDARY_MODEL": "replaces the model of subagents",

@@ -14,7 +14,7 @@ from kimifix.errors import ConfigError
 from kimifix.machine import Machine
 from kimifix.outgoing import describe, server_warnings
 from kimifix.secret import secrets_in
-from kimifix.words import octal, quoted
+from kimifix.words import API, octal, quoted
 
 
 def check_config(machine: Machine) -> Finding:
@@ -25,7 +25,7 @@ def check_config(machine: Machine) -> Finding:
         if content is None:
             return Finding(
                 "error",
-                f"does not exist: {path}",
+                f"there is no config: `{path}`",
                 "start `kimi` and sign in with /login; or `kimifix apply --credential key`",
                 {"path": path, "exists": False},
             )
@@ -107,7 +107,7 @@ def check_identity(machine: Machine) -> Finding:
         return Finding(status, obstacle.fact, obstacle.advice, data)
     custom = out.custom or {}
     data |= {"surface": out.surface, "platform": out.platform}
-    message = f"{out.alias} sends {_named(out.platform)} ({out.surface} surface, {out.provider})"
+    message = f"{out.alias} sends {_named(out.platform)} ({API[out.surface]}, {out.provider})"
     if features.NAMELESS_ACP.works_in(machine.version) and out.own_platform:
         data["platform_in_editors"] = custom.get(PLATFORM_HEADER)
         message += f"; in editors, by ACP, {_named(custom.get(PLATFORM_HEADER))}"
@@ -126,7 +126,7 @@ def check_identity(machine: Machine) -> Finding:
         return Finding("warning", message, "it will not last: run `kimifix apply`", data)
     if warnings := list(server_warnings(out.base_url)):
         return Finding("warning", "; ".join([message, *warnings]), "check `base_url`", data)
-    return Finding("info" if out.platform == OWN_PLATFORM else "ok", message, data=data)
+    return Finding("ok", message, data=data)
 
 
 def _named(platform: str | None) -> str:

@@ -28,13 +28,14 @@ class Verdict:
     """Whether kimi-code works now, and what to do: the one answer of the whole report.
 
     ``works`` is None where nothing was asked that could tell. ``sentence`` says what is
-    true and what to do about it. ``next`` are commands, the first to be typed first, each
-    as it is; ``notes`` is prose. ``recommendation`` is one word for programs, None where
-    the server was not asked.
+    true, ``advice`` what to do about it, if anything. ``next`` are commands, the first to
+    be typed first, each as it is; ``notes`` is prose. ``recommendation`` is one word for
+    programs, None where the server was not asked.
     """
 
     works: bool | None
     sentence: str
+    advice: str | None = None
     next: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     recommendation: str | None = None

@@ -24,12 +24,11 @@ def check_patch(machine: Machine) -> Finding:
         if machine.reading.receipt and not _was_reverted(machine):
             return Finding(
                 "warning",
-                "was applied, but its entries are gone",
+                "was applied, but is gone from the config",
                 f"`{machine.kimifix('apply')}` writes them again, `kimifix revert` ends it",
                 {"state": "gone"},
             )
-        hint = "find out whether one is needed: kimifix doctor --probe"
-        return Finding("info", "not applied", hint, {"state": "absent"})
+        return Finding("ok", "not applied", data={"state": "absent"})
     if machine.reading.has_foreign_provider:
         return Finding(
             "warning",
@@ -47,7 +46,7 @@ def check_patch(machine: Machine) -> Finding:
         return Finding("ok", f"applied and complete, route {route}", data=data)
     data |= {"state": "incomplete", "faults": [fault for fault, _ in faults]}
     hints = dict.fromkeys(hint for _, hint in faults)
-    message = "incomplete: " + "; ".join(fault for fault, _ in faults)
+    message = "is incomplete: " + "; ".join(fault for fault, _ in faults)
     return Finding("warning", message, "; ".join(hints), data)
 
 
@@ -71,16 +70,16 @@ def _faults(machine: Machine) -> list[tuple[str, str]]:
     document = machine.document
     found = []
     if document.own is None:
-        found.append(("the own provider is gone", again))
+        found.append((f"the provider `{OWN}` is gone", again))
     drift = routes.drift(document)
     if drift.missing:
-        found.append((f"no twin for {', '.join(drift.missing)}", again))
+        found.append((f"missing: {', '.join(drift.missing)}", again))
     if drift.outdated:
-        found.append((f"outdated twin {', '.join(drift.outdated)}", again))
+        found.append((f"out of date: {', '.join(drift.outdated)}", again))
     if drift.stale:
-        found.append((f"no model any more for {', '.join(drift.stale)}", again))
+        found.append((f"no longer offered: {', '.join(drift.stale)}", again))
     if drift.provider:
-        found.append(("the own provider no longer fits the managed one", again))
+        found.append((f"the provider `{OWN}` no longer fits kimi-code's own", again))
     managed = document.served_by(MANAGED)
     for reference in document.references:
         if reference.alias in managed and _was_moved(machine, reference.path):
@@ -136,7 +135,7 @@ def check_receipt(machine: Machine) -> Finding:
         return Finding(
             "warning",
             "lost, or written on another machine",
-            "`kimifix revert` still works, by the structure of the config",
+            "`kimifix revert` still works, but cannot promise the same bytes",
             data,
         )
     data |= {"time": receipt.time, "kimifix": receipt.kimifix, "client": receipt.client}
@@ -144,7 +143,7 @@ def check_receipt(machine: Machine) -> Finding:
         return Finding(
             "warning",
             f"its backup is gone or damaged: {machine.reading.store.backups}",
-            "`kimifix revert` still works, key by key",
+            "`kimifix revert` still works, but cannot promise the same bytes",
             data,
         )
     untouched = receipt.after == machine.reading.snapshot.sha256

@@ -15,7 +15,7 @@ def check_probe(machine: Machine, progress: Callable[[str], None]) -> tuple[Find
     try:
         probed = probe(machine, progress)
     except KimifixError as error:
-        return Finding("error", f"not asked: {error.message}", error.hint), None
+        return Finding("error", error.message, error.hint), None
     judgement = probed.judgement
     data = {
         "verdict": judgement.verdict,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from kimifix.server.answers import SUPPORT, Answer, Probe, Verdict, Way
+from kimifix.words import API
 
 _Applied = Literal["apply-again", "apply-anthropic", "apply-header"]
 Recommendation = Literal["not-needed", "keep", "revert", "update", "none", _Applied]
@@ -45,18 +46,18 @@ class _Row(NamedTuple):
     recommendation: Recommendation
 
 
-_NOT_NEEDED = _Row("the server answers", "no patch is needed", "not-needed")
+_NOT_NEEDED = _Row("the server answers, and no fix is needed", "nothing to do", "not-needed")
 # With a patch that is answered, by what else is open:
 _ANSWERED: dict[Way | None, _Row] = {
-    None: _Row("the server answers", "keep the patch", "keep"),
+    None: _Row("the server answers", "keep the fix", "keep"),
     "revert": _Row(
-        "the server answers, and without the patch as well",
-        "take the patch out: it is not needed any more",
+        "the server answers, and would answer without the fix, too",
+        "undo the fix: it is not needed any more",
         "revert",
     ),
     "anthropic": _Row(
         "the server answers, and on the Anthropic route as well",
-        "keep the patch, or take that route, which alters no identity",
+        "keep the fix, or take that route, on which kimi-code keeps its own name",
         "keep",
     ),
 }
@@ -64,15 +65,15 @@ _ANSWERED: dict[Way | None, _Row] = {
 _REFUSED: dict[Way | None, _Row] = {
     None: _Row("lets nothing else in", f"write to {SUPPORT}", "none"),
     "again": _Row("answers what was applied", "apply it again", "apply-again"),
-    "revert": _Row("answers kimi-code without the patch", "take the patch out", "revert"),
+    "revert": _Row("answers kimi-code without the fix", "undo the fix", "revert"),
     "anthropic": _Row(
-        "accepts kimi-code on the Anthropic-style surface",
-        "take the Anthropic route, which alters no identity",
+        "answers kimi-code on its Anthropic-style API",
+        "take the Anthropic route, on which kimi-code keeps its own name",
         "apply-anthropic",
     ),
     "header": _Row(
-        "accepts `{platform}` on the OpenAI-style surface",
-        "take the header route, which alters the identity: read the policy notice first",
+        "answers when kimi-code says that it is `{platform}`",
+        "take the header route; read its notice first, for the vendor's guidelines forbid it",
         "apply-header",
     ),
 }
@@ -143,13 +144,18 @@ def judge(answers: Sequence[Answer], *, patched: bool, is_old: bool) -> Judgemen
     row = _REFUSED[way]
     sentence = f"the server {row.sentence.format(platform=opened.platform if opened else None)}"
     if now:
-        what = f"the {now.probe.credential}" if now.verdict == "credential" else "the identity"
-        who = f"{now.probe.platform or 'no X-Msh-Platform'}, {now.probe.surface} surface"
+        what = f"the {now.probe.credential} that is configured"
+        if now.verdict != "credential":
+            name = now.probe.platform
+            what = f"kimi-code under the name `{name}`" if name else "kimi-code without a name"
         told = f", and {sentence.removeprefix('the server ')}" if others else ""
-        sentence = f"the server refuses {what} that is configured ({who}){told}"
+        sentence = f"the server refuses {what}{told}"
     notes = _notes(others, is_old and way in ("anthropic", "header"))
     if now and now.verdict == "overload":
-        notes = ("the 429 is no overload: twice in turn the other request was answered", *notes)
+        notes = (
+            "this 429 is no overload: twice in turn the other request was answered",
+            *notes,
+        )
     if way is None and now and now.verdict == "credential":
         row = row._replace(advice=now.meaning.advice)
     elif way is None and is_old:
@@ -161,7 +167,7 @@ def _hands_off(answer: Answer, opening: str, patched: bool) -> Judgement:
     """Return what to do where no route could help: never to patch."""
     sentence = f"{opening}: {answer}"
     if answer.verdict == "suspended" and patched:
-        advice = f"take the patch out, then write to {SUPPORT}"
+        advice = f"undo the fix, then write to {SUPPORT}"
         return Judgement("suspended", sentence, advice, "revert")
     return Judgement(answer.verdict, sentence, answer.meaning.advice)
 
@@ -171,7 +177,7 @@ def _notes(others: Sequence[Answer], is_old: bool) -> tuple[str, ...]:
     for answer in others:
         surface, _, credential, _ = answer.probe
         if answer.verdict == "credential":
-            notes.append(f"the {surface} surface does not take this {credential} ({answer})")
+            notes.append(f"the {API[surface]} does not take this {credential} ({answer})")
         elif answer.verdict in _NO_CLEAR_ANSWER:
-            notes.append(f"the {surface} surface gave no clear answer ({answer}): ask again later")
+            notes.append(f"the {API[surface]} gave no clear answer ({answer}): ask again later")
     return tuple(notes)

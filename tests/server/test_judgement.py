@@ -120,7 +120,7 @@ def test_every_server_is_judged_truly(state: str) -> None:
         assert judged.works == (goes_out and said[0] == "accepted")
         assert judged.verdict is None or judged.verdict in said
         if {"suspended", "quota"} & set(said) and not judged.works:
-            assert judged.recommendation == ("revert" if "patch out" in judged.advice else "none")
+            assert judged.recommendation == ("revert" if "undo" in judged.advice else "none")
             assert judged.open is None
             continue
         if judged.open is not None:
