@@ -111,6 +111,7 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
     # On Windows the folder decides, not the mode.
     is_secret = sys.platform != "win32" and isinstance(choice.credential, ApiKey)
     mode = private(base.mode) if is_secret else base.mode
+    is_managed = bool(ground.served_by(MANAGED))
     receipt = Receipt(
         config=str(read.snapshot.real),
         time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -126,7 +127,7 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
             fingerprint(path, table)
             for path, table in change.tables.items()
             # Where nothing is managed, a twin that somebody has edited is the model itself.
-            if ground.served_by(MANAGED) or path not in read.edited
+            if is_managed or path not in read.edited
         ),
     )
     provider = patched.providers[OWN]
