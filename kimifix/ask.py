@@ -61,12 +61,12 @@ def probe(
     """
     now = describe(machine)
     if now.obstacle and (request is None or now.obstacle.client_can):
-        raise KimifixError(now.obstacle.fact, now.obstacle.advice)
+        raise now.obstacle
     notes: list[str] = []
     found = list(_candidates(machine, now, request or Request(), ask_key, notes))
     candidates = {one.probe: one for one in found if not one.out.obstacle}
     if now.obstacle and not candidates:
-        raise KimifixError(now.obstacle.fact, now.obstacle.advice)
+        raise now.obstacle
     answers: list[Answer] = []
     patched = _is_ours(machine)
     while question := judging.next_probe(answers, list(candidates), patched=patched):
@@ -192,6 +192,7 @@ def _next(machine: Machine, judged: Judgement, taken: _Candidate) -> tuple[str, 
         return ("kimi upgrade",)
     if judged.recommendation.startswith("apply"):
         return () if machine.reading.has_foreign_provider else (taken.command,)
-    if judged.verdict == "credential" and taken.out.credential == "login":
-        return renewing(machine)
+    refused = judged.verdict == "credential" and taken.out.credential == "login"
+    if refused and taken.out.surface == "openai":  # the other may take no login at all
+        return (renewing(machine),)
     return ()

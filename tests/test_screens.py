@@ -111,7 +111,7 @@ def signed_out(place: Place) -> None:
 
 def expired(place: Place) -> None:
     """The login has run out, as it does after a quarter of an hour."""
-    sign_in(place.home, expires_at=time.time() - 20.5 * 60)
+    sign_in(place.home, expires_at=time.time() - 2.5 * 3600)
 
 
 def gone(place: Place) -> None:

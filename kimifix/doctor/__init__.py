@@ -138,7 +138,7 @@ def _verdict(machine: Machine, findings: Mapping[str, Finding], probed: Probed |
         return Verdict(None, sentence, alike.hint, (machine.kimifix("doctor", "--probe"),), notes)
     if obstacle is not None and not (obstacle.client_can and tried.status == "error"):
         works = None if obstacle.client_can else False
-        return Verdict(works, obstacle.fact, obstacle.advice, obstacle.next, notes)
+        return Verdict(works, obstacle.message, obstacle.hint, obstacle.next, notes)
     if tried.status == "error" and not (probed and not probed.judgement.works):
         steps = (machine.kimifix("doctor", "--probe"),)
         return Verdict(False, tried.message, tried.hint, steps, notes)

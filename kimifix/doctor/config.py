@@ -75,7 +75,7 @@ def check_default_model(machine: Machine) -> Finding:
     out = describe(machine)
     data = {"default_model": machine.document.data.get("default_model")}
     if out.obstacle is not None and out.obstacle.about == "default":
-        return Finding("error", out.obstacle.fact, out.obstacle.advice, data)
+        return Finding("error", out.obstacle.message, out.obstacle.hint, data)
     if machine.env.get("KIMI_MODEL_NAME"):
         return Finding("info", "replaced by KIMI_MODEL_NAME", data=data)
     return Finding("ok", out.alias, data=data)
@@ -104,7 +104,7 @@ def check_identity(machine: Machine) -> Finding:
     data: dict[str, Any] = {"provider": out.provider, "type": out.kind}
     if obstacle is not None and obstacle.about == "provider":
         status: Status = "info" if obstacle.client_can else "error"
-        return Finding(status, obstacle.fact, obstacle.advice, data)
+        return Finding(status, obstacle.message, obstacle.hint, data)
     custom = out.custom or {}
     data |= {"surface": out.surface, "platform": out.platform}
     message = f"{out.alias} sends {_named(out.platform)} ({API[out.surface]}, {out.provider})"
@@ -112,7 +112,7 @@ def check_identity(machine: Machine) -> Finding:
         data["platform_in_editors"] = custom.get(PLATFORM_HEADER)
         message += f"; in editors, by ACP, {_named(custom.get(PLATFORM_HEADER))}"
     if obstacle is not None and obstacle.about == "credential":
-        return Finding("error", f"{message}, but {obstacle.fact}", obstacle.advice, data)
+        return Finding("error", f"{message}, but {obstacle.message}", obstacle.hint, data)
     known = PLATFORM_HEADER.lower()
     if spelled := [name for name in custom if name != PLATFORM_HEADER and name.lower() == known]:
         data["spelled"] = spelled

@@ -91,10 +91,8 @@ def _faults(machine: Machine) -> list[tuple[str, str]]:
     for alias in list(document.aliases_of(OWN))[:1]:
         obstacle = describe(machine, document, alias).obstacle
         if obstacle is not None and not obstacle.client_can:
-            steps = " && ".join(obstacle.next)
-            found.append(
-                (obstacle.fact, f"{obstacle.advice}: `{steps}`" if steps else obstacle.advice)
-            )
+            steps = "".join(f", `{step}`" for step in obstacle.next)
+            found.append((obstacle.message, f"{obstacle.hint}{steps}"))
     return found
 
 

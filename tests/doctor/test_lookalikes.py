@@ -273,9 +273,10 @@ def test_look_alike_is_the_verdict_as_long_as_nobody_was_asked(
 ) -> None:
     """What may only look like a lockout comes before a patch, and with what to do about it."""
     wrong = provider(type="kimi", base_url="https://api.moonshot.cn/v1", api_key=CODING_KEY)
-    verdict = kimifix("doctor", "--json", env=machine(wrong).env).json["verdict"]
-    assert verdict.startswith("it may only look like a lockout: `mine` has a key of the Kimi Code")
-    assert "set the `base_url` of `mine`" in verdict
+    told = kimifix("doctor", "--json", env=machine(wrong).env).json
+    beginning = "it may only look like a lockout: `mine` has a key of the Kimi Code"
+    assert told["verdict"].startswith(beginning)
+    assert "set the `base_url` of `mine`" in told["advice"]
 
 
 # --- what was needed once --------------------------------------------------------------------

@@ -82,6 +82,7 @@ class Behaviour:
     anybody, and ``messages_take_login`` whether it takes an OAuth token. ``overloaded`` is
     whether both say so to whoever they let in. ``tool_call`` is asked for, by name and
     input, before the answer to a prompt that has no tool result yet.
+    ``refusal`` is what every request for an answer gets instead: status, type, message.
     """
 
     models: tuple[dict[str, Any], ...] = MODELS
@@ -91,6 +92,7 @@ class Behaviour:
     overloaded: bool = False
     tool_call: tuple[str, dict[str, Any]] | None = None
     refused_tokens: set[str] = field(default_factory=set)
+    refusal: tuple[int, str, str] | None = None
 
 
 class KimiServer:
@@ -173,6 +175,8 @@ class KimiServer:
             return _json(200, _DEVICE)
         if path.endswith("/token"):
             return self._token(request)
+        if self.behaviour.refusal and path.endswith(("/chat/completions", "/messages")):
+            return _refusal(*self.behaviour.refusal)
         if path.endswith("/chat/completions"):
             return self._chat(request)
         if path.endswith("/messages"):
