@@ -263,4 +263,5 @@ def typed(machine: Machine, command: str, env: Mapping[str, str]) -> None:
 def says_what_else(report: Report) -> bool:
     """Tell whether the verdict says what to do where there is no command for it."""
     said = ("write to", "/model", "a key of", "`base_url`", "unset", "KIMI_MODEL_NAME")
-    return any(words in report.verdict.sentence for words in said)
+    told = f"{report.verdict.sentence}: {report.verdict.advice}"
+    return any(words in told for words in said)
