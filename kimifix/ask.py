@@ -192,6 +192,8 @@ def _next(machine: Machine, judged: Judgement, taken: _Candidate) -> tuple[str, 
         return ("kimi upgrade",)
     if judged.recommendation.startswith("apply"):
         return () if machine.reading.has_foreign_provider else (taken.command,)
+    if judged.verdict == "model" and taken.out.alias in routes.drift(machine.document).stale:
+        return (machine.kimifix("apply"),)  # the managed provider has another model by now
     refused = judged.verdict == "credential" and taken.out.credential == "login"
     if refused and taken.out.surface == "openai":  # the other may take no login at all
         return (renewing(machine),)

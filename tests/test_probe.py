@@ -292,6 +292,22 @@ def test_nothing_is_applied_on_an_account_that_is_shut(
     assert ("kimifix revert" in auto.err) == suspended
 
 
+def test_a_retired_model_is_followed_by_apply(
+    kimifix: Kimifix, server: Server, config: Path
+) -> None:
+    """Ours outlives the managed one; another `apply` takes the model that came in its place."""
+    apply(kimifix)
+    managed, ours = config.read_text().split("[providers.kimifix]")
+    renewed = managed.replace("kimi-for-coding", "k9").replace(
+        "kimifix/k9", "kimifix/kimi-for-coding"
+    )
+    config.write_text(f"{renewed}[providers.kimifix]{ours}")
+    server.otherwise = next(row for row in catalogue.ROWS if "Not found the model" in row.message)
+    assert kimifix("doctor", "--probe", "--json").json["next"] == ["kimifix apply"]
+    apply(kimifix)
+    assert tomllib.loads(config.read_text())["default_model"] == "kimifix/k9"
+
+
 @pytest.mark.parametrize("platform", ["kimi_code_cli", "kimi_cli"])
 def test_a_patch_that_is_not_needed_any_more(
     kimifix: Kimifix, server: Server, config: Path, platform: str
