@@ -36,7 +36,6 @@ def opened(path: Path, *, follow: bool = True) -> Iterator[int]:
 
 
 def _next(handle: int, most: int) -> bytes:
-    """Return the next ``most`` bytes, fewer only where the file ends."""
     content = bytearray()
     while chunk := os.read(handle, min(1 << 20, most - len(content))):
         content += chunk
@@ -51,12 +50,12 @@ def content_of(handle: int, path: Path, most: int) -> bytes:
     return content
 
 
-def read(path: Path, most: int) -> bytes:
+def read(path: Path, most: int, *, follow: bool = True) -> bytes:
     """Return the bytes of a plain file, which may have ``most`` of them.
 
     Raises ``OSError`` where it cannot be read, is larger, or is no plain file.
     """
-    with opened(path) as handle:
+    with opened(path, follow=follow) as handle:
         return content_of(handle, path, most)
 
 

@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kimifix import reader
 from kimifix.config.receipt import digest
 from kimifix.errors import ConfigError, KimifixError
-from kimifix.reader import content_of, opened
 
 LOCK_PATIENCE_SECONDS = 10.0
 MOST_BYTES = 32 << 20
@@ -75,9 +75,9 @@ def read(path: Path) -> Snapshot:
     """
     try:
         real = Path(os.path.realpath(path, strict=True))
-        with opened(real) as handle:
+        with reader.opened(real) as handle:
             status = os.fstat(handle)
-            content = content_of(handle, real, MOST_BYTES)
+            content = reader.content_of(handle, real, MOST_BYTES)
             attributes, losses = _rights(handle, status)
     except FileNotFoundError:
         return _absent(path)
@@ -126,8 +126,7 @@ def _rights(handle: int, status: os.stat_result) -> tuple[dict[str, bytes], list
 def sha256_of(path: Path) -> str | None:
     """Return the hash of the plain file at ``path``, None for nothing, "" for all else."""
     try:
-        with opened(path, follow=False) as handle:
-            return digest(content_of(handle, path, MOST_BYTES))
+        return digest(reader.read(path, MOST_BYTES, follow=False))
     except FileNotFoundError:
         return None
     except OSError:
@@ -217,21 +216,15 @@ def _called(function: str, *arguments: int | bytes) -> bool:
     return not failed
 
 
-def patiently(change: Callable[[], object], check: Callable[[], None] = lambda: None) -> None:
-    """Carry out ``change`` after ``check``; on Windows wait a moment for who holds the file open.
-
-    Who does may be writing it, so the check comes before each try.
-    """
-    pauses = (0.05, 0.1, 0.2, 0.4, 0.8) if sys.platform == "win32" else ()
-    for pause in (*pauses, None):
-        check()
+def patiently(change: Callable[[], object]) -> None:
+    """Carry out a change; on Windows try again for a moment while somebody holds the file open."""
+    for pause in (0.05, 0.1, 0.2, 0.4, 0.8) if sys.platform == "win32" else ():
         try:
             change()
             return
         except PermissionError:
-            if pause is None:
-                raise
             time.sleep(pause)
+    change()
 
 
 def _sync(handle: int) -> None:

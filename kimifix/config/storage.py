@@ -166,20 +166,22 @@ class Store:
                     self._settle()
 
     def _put_in_place(self, snapshot: Snapshot, after: str | None) -> None:
-        real, aside = self._real, self.aside
-        check = partial(_require_unchanged, snapshot)
-        check()
-        try:
+        def attempt() -> None:
+            _require_unchanged(snapshot)
             if after is None:
-                patiently(partial(real.rename, aside), check)
-            elif not files.rename(aside, real, exchange=snapshot.content is not None):
-                patiently(partial(aside.replace, real), check)
+                self._real.rename(self.aside)
+            elif not files.rename(self.aside, self._real, exchange=snapshot.content is not None):
+                _require_unchanged(snapshot)
+                self.aside.replace(self._real)
+
+        try:
+            patiently(attempt)
         except (FileNotFoundError, FileExistsError):
             raise ChangedMeanwhileError(snapshot.path) from None
-        if os.path.lexists(aside) and Path(os.path.realpath(snapshot.path)) != real:
+        if os.path.lexists(self.aside) and Path(os.path.realpath(snapshot.path)) != self._real:
             self._put_back(after)  # the symlink leads elsewhere by now
             raise ChangedMeanwhileError(snapshot.path)
-        files.sync_folder(real.parent)
+        files.sync_folder(self._real.parent)
 
     def _put_back(self, after: str | None) -> None:
         """Undo ``_put_in_place``, unless somebody has written over it: theirs stays."""
