@@ -72,7 +72,11 @@ CROWDED = {"applied", "unchanged", "reverted", "nothing", "kept changing", "wait
         ((revert, revert), True, {"reverted", "nothing"}, {True}),
         ((applied, switched), False, {"applied", "unchanged"}, {False}),
         ((applied, applied, revert, revert), False, {}, {False, True}),
-        ((applied, revert, switched, revert) * 2, True, CROWDED, {False, True}),
+        *(
+            [((applied, revert, switched, revert) * 2, True, CROWDED, {False, True})]
+            if rounds(1) > 1  # it takes long
+            else []
+        ),
     ],
 )
 def test_runs_at_the_same_time_end_as_runs_one_after_the_other(
