@@ -24,7 +24,7 @@ from kimifix.words import UPDATE, span
 
 # With KIMI_MODEL_NAME the client puts an alias and a provider of these names before all others.
 _ENV_ALIAS, _ENV_PROVIDER = "__kimi_env_model__", "__kimi_env__"
-_DEFAULT_BASES = {"kimi": "https://api.moonshot.ai/v1", "anthropic": "https://api.anthropic.com"}
+DEFAULT_BASES = {"kimi": "https://api.moonshot.ai/v1", "anthropic": "https://api.anthropic.com"}
 _OVER_PROVIDER = ("api_key", "oauth", "base_url")
 _LOOPBACK = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])([:/].*)?")
 _VENDOR = re.compile(r"https?://([\w-]+\.)*kimi\.(com|ai)([:/][^@]*)?", re.ASCII)
@@ -122,7 +122,7 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         provider = {**provider, **{key: model[key] for key in _OVER_PROVIDER if model.get(key)}}
     kind = str(provider.get("type"))
     yield (told := replace(told, kind=kind))
-    if kind not in _DEFAULT_BASES:
+    if kind not in DEFAULT_BASES:
         ours = _VENDOR.fullmatch(str(provider.get("base_url")))
         way = "out without the identity of kimi-code" if ours else "to another vendor's API"
         fact = f"`{alias}` goes {way}, `{kind}`, which kimifix does not ask"
@@ -133,7 +133,7 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
     told = replace(
         told,
         surface="anthropic" if by_protocol or kind == "anthropic" else "openai",
-        base_url=base_url or _DEFAULT_BASES[kind],
+        base_url=base_url or DEFAULT_BASES[kind],
         own_platform=OWN_PLATFORM if kind == "kimi" else None,
         lowest=_of_variable(machine.env.get("KIMI_CODE_CUSTOM_HEADERS", "")),
         custom=_strings(provider.get("custom_headers")),

@@ -10,12 +10,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from kimifix.client.home import Home
+from kimifix.client.home import DEFAULT_BASE_URL, Home
 from kimifix.reader import read as read_file
 from kimifix.secret import Secret, register
 
-_DEFAULT_HOST = "https://auth.kimi.com"
-_DEFAULT_BASE = "https://api.kimi.com/coding/v1"
+DEFAULT_HOST = "https://auth.kimi.com"
 _DEFAULT_SLOT = "oauth/kimi-code"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _MAX_BYTES = 1024 * 1024
@@ -62,10 +61,10 @@ def slot_of(provider: Mapping[str, Any], env: Mapping[str, str], *, managed: boo
     base = env.get("KIMI_CODE_BASE_URL")
     if host is None and base is None:
         host = _text(oauth.get("oauth_host"))
-    host = (_DEFAULT_HOST if host is None else host).strip().rstrip("/")
+    host = (DEFAULT_HOST if host is None else host).strip().rstrip("/")
     base = base if base is not None else _text(provider.get("base_url"))
-    base = (_DEFAULT_BASE if base is None else base).rstrip("/")
-    if (host, base) == (_DEFAULT_HOST, _DEFAULT_BASE):
+    base = (DEFAULT_BASE_URL if base is None else base).rstrip("/")
+    if (host, base) == (DEFAULT_HOST, DEFAULT_BASE_URL):
         return _DEFAULT_SLOT
     pair = json.dumps(
         {"oauthHost": host, "baseUrl": base}, separators=(",", ":"), ensure_ascii=False
@@ -82,7 +81,7 @@ def is_at_home(provider: Mapping[str, Any], env: Mapping[str, str], *, managed: 
     if not managed:
         return slot_of(provider, {}, managed=False) == slot_of(provider, {}, managed=True)
     moved = env.get("KIMI_CODE_BASE_URL")
-    base = _text(provider.get("base_url")) or _DEFAULT_BASE
+    base = _text(provider.get("base_url")) or DEFAULT_BASE_URL
     return moved is None or moved.rstrip("/") == base.rstrip("/")
 
 

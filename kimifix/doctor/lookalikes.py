@@ -8,16 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kimifix.client.home import DEFAULT_BASE_URL
+from kimifix.client.login import DEFAULT_HOST
 from kimifix.doctor.finding import Finding, Status
 from kimifix.machine import Machine
-from kimifix.outgoing import describe
+from kimifix.outgoing import DEFAULT_BASES, describe
 
 # The servers of a coding plan, each with the only host whose login it takes, and those of the
-# pay-as-you-go platform; what the client takes where no URL is given (source of 2.1.0).
+# pay-as-you-go platform (source of 2.1.0).
 _LOGIN_HOSTS = {"api.kimi.com": "auth.kimi.com", "api.kimi.ai": "auth.kimi.ai"}
 _OPEN_PLATFORM = ("api.moonshot.cn", "api.moonshot.ai")
-_DEFAULT_URL = "https://api.moonshot.ai/v1"
-_DEFAULT_LOGIN = "https://auth.kimi.com"
 _HOST = re.compile(r"https?://(?:[^/?#@]*@)?([^/?#:@]+)")  # urllib.parse takes 5 ms to load
 _Found = tuple[str, str]  # what is the case, and what to do
 _OUTAGE, _RECENT = timedelta(minutes=10), timedelta(days=1)
@@ -55,7 +54,9 @@ def _in_logs(machine: Machine) -> Iterator[_Found]:
 def _in_provider(machine: Machine, name: str, provider: Mapping[str, Any]) -> Iterator[_Found]:
     """Yield what does not fit together in ``provider``, each with its remedy."""
     kind, oauth = provider.get("type"), provider.get("oauth")
-    url = provider.get("base_url") or (_DEFAULT_URL if kind == "kimi" and not oauth else "")
+    url = provider.get("base_url") or (
+        DEFAULT_BASES["kimi"] if kind == "kimi" and not oauth else ""
+    )
     host, env = _host_of(url), provider.get("env")
     named = [provider.get("api_key"), machine.env.get(str(provider.get("api_key_env")))]
     named += env.values() if isinstance(env, Mapping) else ()
@@ -65,7 +66,7 @@ def _in_provider(machine: Machine, name: str, provider: Mapping[str, Any]) -> It
         fact = f"`{name}` is of type `{kind}`, with which kimi-code sends no X-Msh header"
         yield fact, f'set `type = "kimi"` in the provider `{name}`'
     if host in _LOGIN_HOSTS and isinstance(oauth, Mapping):
-        login = _host_of(oauth.get("oauth_host") or _DEFAULT_LOGIN)
+        login = _host_of(oauth.get("oauth_host") or DEFAULT_HOST)
         if login != _LOGIN_HOSTS[host] and login in _LOGIN_HOSTS.values():
             # Reported by users; a login of 2.1.0 writes both hosts of one region (its source).
             yield f"`{name}` has a login of {login}, and asks {host}", "sign in with `kimi login`"

@@ -23,7 +23,6 @@ NotUnderstood = Literal["redirect", "broken", "foreign"]
 Problem = Literal[NotConnected, NotUnderstood]
 
 SUPPORT = "the vendor's support"
-CONSOLE = "the Kimi Code console (https://www.kimi.com/code/console)"
 
 _CATALOGUE = tomllib.loads((pkgutil.get_data("kimifix.server", "answers.toml") or b"").decode())
 
