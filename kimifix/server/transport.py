@@ -195,7 +195,8 @@ class _Exchange:
             connection.putheader(name, value)
         connection.endheaders(self.body)
         with connection.getresponse() as response:
-            self.status = response.status
+            if self.result is None:  # else our own hanging up has ended the head
+                self.status = response.status
             location = response.getheader("location")
             if location is not None and 300 <= response.status < 400:
                 return Reply(response.status, location, b"", whole=True)
