@@ -131,6 +131,7 @@ class Store:
             now = self._load(self._receipt)
             if (now.receipt if now else None) != earlier:
                 raise ChangedMeanwhileError(snapshot.path)
+            _require_unchanged(snapshot)  # else a backup would be made of what holds no more
             after = None if content is None else digest(content)
             intent = Intent(str(snapshot.real), snapshot.sha256, after, receipt)
             try:

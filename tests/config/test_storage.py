@@ -22,7 +22,7 @@ from support.nobody import as_nobody, give_to_nobody, open_folder
 from support.platforms import symlinks
 from support.verbs import apply, revert
 
-from kimifix.config import storage
+from kimifix.config import files, storage
 from kimifix.config.change import Moved, Undo
 from kimifix.config.files import Snapshot, read
 from kimifix.config.receipt import Intent, Receipt, digest
@@ -419,9 +419,8 @@ def test_a_symlink_stays_one(tmp_path: Path, config: Path) -> None:
 
 def test_content_none_removes_the_file(config: Path, store: Store) -> None:
     """For a config that was not there before; it may be gone already."""
-    snapshot = read(config)
     for _ in range(2):
-        put(store, snapshot, None, None, mode=0o600)
+        put(store, read(config), None, None, mode=0o600)
         assert names_in(config.parent) == set()
 
 
@@ -598,15 +597,19 @@ def test_backups_are_bounded_and_the_first_is_kept(config: Path, store: Store) -
     assert [name for name in names if not re.fullmatch(pattern, name)] == []
 
 
-def test_an_old_backup_that_the_receipt_needs_is_kept(config: Path, store: Store) -> None:
-    """Also where failed attempts have left newer ones."""
+def test_an_old_backup_that_the_receipt_needs_is_kept(
+    config: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where attempts that failed at the last moment have left newer ones."""
     for number in range(BACKUPS_KEPT):
         config.write_bytes(b"number = %d\n" % number)
         commit(store, config)
-    for number in range(3):
-        gone = Snapshot(config, config, b"gone")
-        with pytest.raises(ChangedMeanwhileError):
-            put(store, gone, b"", None, mode=0o644, backup=b"attempt = %d\n" % number)
+    with monkeypatch.context() as patching:
+        patching.setattr(files, "rename", lambda *_, **__: config.write_bytes(b""))
+        for number in range(3):
+            config.write_bytes(b"attempt = %d\n" % number)
+            with pytest.raises(ChangedMeanwhileError):
+                commit(store, config)
     config.write_bytes(b"number = 1\n")
     commit(store, config)
     assert store.backup(digest(b"number = 1\n")) == b"number = 1\n"
@@ -838,8 +841,9 @@ def test_a_change_since_the_snapshot_is_not_overwritten(
     for content in (NEW, None) if lying else (NEW,):
         receipt = receipt_for(OLD, content) if content else None
         with pytest.raises(ChangedMeanwhileError):
-            put(store, snapshot, content, receipt, mode=0o644, backup=OLD)
+            put(store, snapshot, content, receipt, mode=0o644, backup=OLD, keep_replaced=True)
     assert {path: path.read_bytes() for path in config.parent.iterdir()} == lying
+    assert store.backup_paths() == []
     assert store.receipt(read(config).sha256) is None
     assert not (store.folder / "intent.json").exists()
 
