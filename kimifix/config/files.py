@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,8 +28,6 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _LOCK_PAUSE_SECONDS = 0.05
 _WINDOWS_LOCK_OFFSET = 1 << 30  # away from the process number that others read
 _ACL = "system.posix_acl_access"
-# The entries of an ACL that are the mode's, and where in it (Linux, posix_acl_xattr.h).
-_SHIFTS = {0x01: 6, 0x10: 3, 0x20: 0}
 _ACCESS = "see who owns the file and its folder; "
 if sys.platform == "win32":
     _ACCESS = "it may be marked read-only, or open in another program; "
@@ -108,6 +105,8 @@ def _rights(handle: int, status: os.stat_result) -> tuple[dict[str, bytes], list
             losses.append(f"the config belongs to user {status.st_uid} and will belong to you")
         if status.st_gid not in (os.getegid(), *os.getgroups()):
             losses.append(f"group {status.st_gid} loses its rights on the config")
+    if sys.platform == "darwin" and _may_have_acl(handle):
+        losses.append("the config loses its access control list, if `ls -le` shows one")
     if sys.platform != "linux":
         return {}, losses
     try:
@@ -121,6 +120,18 @@ def _rights(handle: int, status: os.stat_result) -> tuple[dict[str, bytes], list
     if others := sorted({*names} - {*copied, "security.selinux"}):
         losses.append(f"attributes of the config will be lost: {', '.join(others)}")
     return {name: os.getxattr(handle, name) for name in copied}, losses
+
+
+def _may_have_acl(handle: int) -> bool:
+    """Tell whether macOS has an ACL for an opened file, or cannot be asked."""
+    try:
+        import ctypes
+
+        find = ctypes.CDLL(None).acl_get_fd_np
+        find.restype = ctypes.c_void_p
+    except (ImportError, AttributeError):
+        return True
+    return find(handle, 0x100) is not None  # ACL_TYPE_EXTENDED; NULL without one
 
 
 def sha256_of(path: Path) -> str | None:
@@ -140,9 +151,9 @@ def write_new(path: Path, content: bytes, mode: int, like: Snapshot | None = Non
     """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, PRIVATE_FILE)
     try:
-        _write_all(handle, content)
         if like is not None and like.content is not None:
             mode = _made_like(handle, like, mode)
+        _write_all(handle, content)
         if sys.platform != "win32":
             os.fchmod(handle, mode)
         _sync(handle)
@@ -172,20 +183,12 @@ def _made_like(handle: int, like: Snapshot, mode: int) -> int:
         mode &= ~0o070
     if sys.platform == "linux":
         for name, value in like.attributes.items():
-            os.setxattr(handle, name, _bounded(value, mode) if name == _ACL else value)
+            os.setxattr(handle, name, value)
         if _ACL not in like.attributes:
             with suppress(OSError):  # one that the folder gives to new files
                 os.removexattr(handle, _ACL)
+        os.fchmod(handle, PRIVATE_FILE)  # which bounds the ACL as well
     return mode
-
-
-def _bounded(acl: bytes, mode: int) -> bytes:
-    """Return the ACL with the rights of ``mode`` for the owner, the mask and all others."""
-    entries = struct.iter_unpack("<HHI", acl[4:])
-    return acl[:4] + b"".join(
-        struct.pack("<HHI", tag, mode >> _SHIFTS[tag] & 7 if tag in _SHIFTS else rights, who)
-        for tag, rights, who in entries
-    )
 
 
 def rename(source: Path, target: Path, *, exchange: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import json
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -385,6 +387,20 @@ def test_what_a_replacement_loses_is_known_before(config: Path) -> None:
     if os.geteuid() == 0:
         os.setxattr(config, "trusted.note", b"x")
         assert read(config).losses[1:] == ("attributes of the config will be lost: trusted.note",)
+
+
+@linux
+def test_that_a_mac_would_lose_an_acl_is_known_before(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is one; and where the system cannot be asked, as this one cannot."""
+    loses = ("the config loses its access control list, if `ls -le` shows one",)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert read(config).losses == loses
+    for pointer, losses in ((0x7F00, loses), (None, ())):
+        library = SimpleNamespace(acl_get_fd_np=lambda handle, kind, found=pointer: found)
+        monkeypatch.setattr(ctypes, "CDLL", lambda _, found=library: found)
+        assert read(config).losses == losses
 
 
 @root_only
