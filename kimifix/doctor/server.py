@@ -32,6 +32,8 @@ def check_probe(machine: Machine, progress: Callable[[str], None]) -> tuple[Find
                 "type": answer.error_type,
                 "message": answer.message,
                 "problem": answer.problem,
+                "request_id": answer.request_id,
+                "time": answer.time,
             }
             for answer in probed.answers
         ],

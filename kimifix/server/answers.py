@@ -10,7 +10,7 @@ from __future__ import annotations
 import pkgutil
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Surface = Literal["openai", "anthropic"]
@@ -23,6 +23,13 @@ NotUnderstood = Literal["redirect", "broken", "foreign"]
 Problem = Literal[NotConnected, NotUnderstood]
 
 SUPPORT = "the vendor's support"
+
+# What servers call a request: a UUID, hexadecimal digits, a ULID, an id of the Anthropic-style
+# API. Anything else in its place may be a name of somebody's.
+REQUEST_ID = re.compile(
+    r"(?:(?:req|chatcmpl|msg|trace)[-_])?(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|[0-9a-f]{16,64}|[0-9A-HJKMNP-TV-Z]{26})|req_[0-9A-Za-z]{24}"
+)
 
 _CATALOGUE = tomllib.loads((pkgutil.get_data("kimifix.server", "answers.toml") or b"").decode())
 
@@ -64,7 +71,8 @@ class Answer:
 
     ``status`` is the HTTP status, None where no server answered. ``problem`` is why there
     is no answer of the API (``foreign``: what answered is not the API), and ``message``
-    then describes it in our words; otherwise it is the server's message.
+    then describes it in our words; otherwise it is the server's message. ``request_id`` is
+    what the server calls the request, ``time`` when it was asked, in UTC.
     """
 
     probe: Probe
@@ -72,6 +80,8 @@ class Answer:
     error_type: str | None = None
     message: str | None = None
     problem: Problem | None = None
+    request_id: str | None = None
+    time: str | None = field(default=None, compare=False)
 
     @property
     def meaning(self) -> Meaning:

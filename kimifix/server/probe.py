@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from kimifix.secret import MASK, SEQUENCE, Secret, redact, register
 from kimifix.server.answers import Answer, Probe, Surface
 from kimifix.server.transport import SECONDS, Reply, TransportError, send, target
-from kimifix.words import span
+from kimifix.words import span, utc
 
 _LONGEST_MESSAGE = 300
 _LONGEST_TYPE = 80
@@ -39,14 +41,15 @@ def ask(
     credential in its place. ``env`` is where the proxy is taken from. ``seconds`` is the
     longest that all of it may take.
     """
+    at = utc(time.time())
     with_credential = {n: v.replace(MASK, credential.reveal()) for n, v in headers.items()}
     try:
         to = target(_url(probe.surface, base_url))
         body = json.dumps(_body(model)).encode()
         reply = send(to, with_credential.items(), body, env, seconds)
     except TransportError as error:
-        return Answer(probe, error.status, None, _clean(error.message), error.problem)
-    return _answer(probe, reply)
+        return Answer(probe, error.status, None, _clean(error.message), error.problem, time=at)
+    return replace(_answer(probe, reply), request_id=reply.request_id, time=at)
 
 
 _MINUTES = {"MINUTE": 1, "HOUR": 60, "DAY": 1440, "WEEK": 10080}

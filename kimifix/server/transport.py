@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from kimifix.secret import Secret, register
-from kimifix.server.answers import Problem
+from kimifix.server.answers import REQUEST_ID, Problem
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -36,6 +36,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_NAMES_OF_REQUEST = ("x-msh-request-id", "x-request-id", "request-id", "x-trace-id")
 _TUNNEL_REFUSED = "Tunnel connection failed: "  # as `http.client` begins its OSError
 
 
@@ -71,12 +72,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server sent: ``body`` decoded and cut, ``whole`` unless the rest is missing."""
+    """What the server sent: ``body`` decoded and cut, ``whole`` unless the rest is missing.
+
+    ``request_id`` is what the server calls the request, None where it says nothing or nonsense.
+    """
 
     status: int
     location: str | None
     body: bytes
     whole: bool
+    request_id: str | None = None
 
 
 class Proxy(NamedTuple):
@@ -197,16 +202,18 @@ class _Exchange:
         with connection.getresponse() as response:
             if self.result is None:  # else our own hanging up has ended the head
                 self.status = response.status
+            named = (response.getheader(name, "").strip() for name in _NAMES_OF_REQUEST)
+            request_id = next(filter(REQUEST_ID.fullmatch, named), None)
             location = response.getheader("location")
             if location is not None and 300 <= response.status < 400:
-                return Reply(response.status, location, b"", whole=True)
+                return Reply(response.status, location, b"", True, request_id)
             try:
                 raw = response.read(_LONGEST_BODY)
                 whole = not response.length or len(raw) == _LONGEST_BODY
             except http.client.IncompleteRead as error:
                 raw, whole = error.partial, False
             body = _decoded(raw, response.getheader("content-encoding", ""))
-            return Reply(response.status, None, body, whole)
+            return Reply(response.status, None, body, whole, request_id)
 
     def explained(self, error: Exception) -> Exception:
         """Return ``error`` in the user's words; as it is where it is a bug."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
 import socket
 import struct
 import threading
@@ -682,3 +683,50 @@ def test_a_proxy_out_of_reach_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> N
     answer = _ask("https://api.kimi.test/v1", env={"HTTPS_PROXY": "http://p.test:1"})
     assert answer.problem == "proxy"
     assert answer.message == "no address is known for the proxy p.test:1"
+
+
+# -- what the server calls the request ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["x-request-id", "Request-Id", "X-Msh-Request-Id", "x-trace-id", "X-TRACE-ID"]
+)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0c5b2d1e-8f3a-4b6c-9d7e-0123456789ab",
+        "req-0c5b2d1e8f3a4b6c9d7e0123456789ab",
+        "chatcmpl-0c5b2d1e8f3a4b6c",
+        "01JDKX5ZP3QW8R9T6YV4B2N7MC",
+        "req_011CSHoEeqs5C35K2UUqR7Fy",
+    ],
+)
+def test_the_id_of_the_request_is_kept(name: str, value: str) -> None:
+    """With a refusal and with an answer, whatever the header is called."""
+    for reply in (
+        response(200, COMPLETION, f"{name}: {value}"),
+        response(403, IDENTITY.body("openai"), f"{name}: {value}"),
+        response(302, b"", "location: /elsewhere", f"{name}: {value}"),
+        response(200, b"no JSON", f"{name}: {value}"),
+    ):
+        assert _answer(reply).request_id == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "alice-laptop", "alice@example.test", "sk-kimi-0123456789abcdef", "0", "a" * 65, "<b>"],
+)
+def test_what_is_no_id_of_a_request_is_not_kept(value: str) -> None:
+    """A proxy may put a name of somebody's there; the next header counts then."""
+    known = "0c5b2d1e-8f3a-4b6c-9d7e-0123456789ab"
+    assert _answer(response(200, COMPLETION, f"x-request-id: {value}")).request_id is None
+    both = response(200, COMPLETION, f"x-request-id: {value}", f"x-trace-id: {known}")
+    assert _answer(both).request_id == known
+
+
+def test_the_time_of_each_request_is_known() -> None:
+    """In UTC, of one that nobody answers, too."""
+    nobody = _ask("http://127.0.0.1:1/coding/v1")
+    for answer in (nobody, _answer(response(200, COMPLETION))):
+        assert answer.time is not None
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer.time)
