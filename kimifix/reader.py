@@ -46,7 +46,7 @@ def content_of(handle: int, path: Path, most: int) -> bytes:
     """Return what is in an opened file; raises ``OSError`` for more than ``most`` bytes."""
     content = _next(handle, most + 1)
     if len(content) > most:
-        raise OSError(errno.EFBIG, "it is too large", str(path))
+        raise OSError(errno.EINVAL, "it is too large", str(path))
     return content
 
 

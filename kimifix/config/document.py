@@ -246,8 +246,8 @@ def _invalid(path: Path, reason: str, text: str) -> ConfigError:
     reason = reason[:1].lower() + reason[1:]
     return ConfigError(
         path,
-        f"the config is not valid TOML: {reason}",
-        "mend this line in an editor, then run kimifix again",
+        f"the config is not valid TOML 1.0: {reason}",
+        "mend this line in an editor; kimi-code takes TOML 1.1 as well, kimifix does not",
         line=line,
         column=column,
     )

@@ -65,9 +65,17 @@ def test_bytes_that_are_no_utf_8_are_placed_by_line() -> None:
 def test_a_syntax_error_is_placed(content: bytes, line: int, column: int | None) -> None:
     """Line and column where tomllib gives them, the last line where the text just ends."""
     error = refused(content)
-    assert error.reason.startswith("the config is not valid TOML: ")
+    assert error.reason.startswith("the config is not valid TOML 1.0: ")
     assert (error.line, error.column) == (line, column)
     assert f", line {line}" in error.message
+
+
+@pytest.mark.parametrize("content", [b"a = {\n  b = 1,\n}\n", b'a = "\\e[0m"\n'])
+def test_what_is_new_in_toml_1_1_is_called_so(content: bytes) -> None:
+    """The client reads it, so "not valid TOML" alone would be a riddle."""
+    assert refused(content).hint == (
+        "mend this line in an editor; kimi-code takes TOML 1.1 as well, kimifix does not"
+    )
 
 
 def test_a_number_too_long_to_be_read_is_refused() -> None:

@@ -555,8 +555,9 @@ def test_no_file_of_the_state_is_waited_for_or_read_without_end(
         path = store.folder / name
         path.unlink(missing_ok=True)
         make(path)
-        with pytest.raises(KimifixError, match=rf"it is (too large|a .*): `.*{name}`"):
+        with pytest.raises(KimifixError, match=rf"it is (too large|a .*): `.*{name}`") as caught:
             store.receipt(digest(NEW))
+        assert caught.value.hint == "the config is as it was"
         path.unlink()
     put(store, read(config), OLD, None, mode=0o644)
     commit(store, config)
