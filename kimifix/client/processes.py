@@ -123,11 +123,11 @@ def _in_tasklist(output: str) -> tuple[int, ...]:
 
 
 def started(pid: int) -> float | None:
-    """Return when a process was started, in Unix seconds; None where that cannot be told."""
+    """Return when a process was started at the latest, in Unix seconds; None for unknown."""
     with suppress(OSError, ValueError, IndexError):
         if sys.platform == "linux":
             ticks = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()[19]
-            since_boot = int(ticks) / os.sysconf("SC_CLK_TCK")
+            since_boot = (int(ticks) + 1) / os.sysconf("SC_CLK_TCK")
             return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
         if sys.platform != "win32":
             return time.time() - _seconds(
