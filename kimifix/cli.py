@@ -51,10 +51,10 @@ def main() -> None:
     """
 
 
-def _folder(home: str | None) -> Path | None:
+def _path(given: str | None) -> Path | None:
     from pathlib import Path  # click alone is enough for --help and --version
 
-    return Path(home) if home else None
+    return Path(given) if given else None
 
 
 def _check_platform(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -121,7 +121,7 @@ def apply_command(
         from kimifix.terminal import read_key
 
         key = read_key() if key_stdin else None
-        request = Request(home=_folder(home), key=key, **wanted)
+        request = Request(home=_path(home), key=key, **wanted)
         whole = request.dry_run
         dialogue = TerminalDialogue(printer, describe_apply, yes=yes, whole=whole)
         outcome = apply(request, env, dialogue)
@@ -146,7 +146,7 @@ def revert_command(home: str | None, as_json: bool, yes: bool, dry_run: bool) ->
         from kimifix.revert import revert
 
         dialogue = TerminalDialogue(printer, describe_revert, yes=yes, whole=dry_run)
-        outcome = revert(_folder(home), env, dialogue, dry_run=dry_run)
+        outcome = revert(_path(home), env, dialogue, dry_run=dry_run)
         print_revert(printer, outcome)
         return int(outcome.status == "declined")
 
@@ -157,17 +157,42 @@ def revert_command(home: str | None, as_json: bool, yes: bool, dry_run: bool) ->
 @click.option("--probe", is_flag=True, help="Ask the server, by up to four tiny requests.")
 @click.option("--capture", is_flag=True, help="Run kimi-code offline and see what it sends.")
 @click.option("--verify", is_flag=True, help="Let kimi-code answer one prompt, as configured.")
+@click.option(
+    "--report",
+    "report_to",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="Print a report to hand over, without names, paths and keys, or write it into FILE.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Overwrite the FILE of --report.")
 @click.option("--verbose", is_flag=True, help="Show every check, and where the backups lie.")
 @_common
-def doctor_command(home: str | None, as_json: bool, verbose: bool, **wanted: bool) -> None:
-    """Say whether kimi-code works, and what to type if it does not. Writes nothing."""
+def doctor_command(
+    home: str | None,
+    as_json: bool,
+    verbose: bool,
+    yes: bool,
+    report_to: str | None,
+    **wanted: bool,
+) -> None:
+    """Say whether kimi-code works, and what to type if it does not. Changes nothing."""
+    if as_json and report_to == "-":
+        raise click.UsageError("--report goes with --json only where it has a FILE")
+
+    file = None if report_to == "-" else _path(report_to)
 
     def story(env: dict[str, str], printer: Printer) -> int:
         from kimifix.doctor import doctor
         from kimifix.output import print_doctor
+        from kimifix.terminal import require_free, save
 
-        report = doctor(_folder(home), env, printer.progress, **wanted)
-        print_doctor(printer, report, verbose=verbose)
+        if file:
+            require_free(file, replace=yes)
+        report = doctor(_path(home), env, printer.progress, markdown=bool(report_to), **wanted)
+        if file:  # before a word is said: to fail is the one thing to say then
+            save(file, report.markdown or "", replace=yes)
+        print_doctor(printer, report, verbose=verbose, file=file)
         return int(report.worst == "error" and not report.verdict.works)
 
     _run("doctor", story, as_json=as_json)

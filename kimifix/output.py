@@ -315,9 +315,17 @@ def print_revert(printer: Printer, outcome: revert.Outcome) -> None:
     printer.advice(outcome.notes, outcome.next)
 
 
-def print_doctor(printer: Printer, report: doctor.Report, *, verbose: bool) -> None:
-    """Print the verdict and what to type, then what is not as it should be, or all of it."""
+def print_doctor(
+    printer: Printer, report: doctor.Report, *, verbose: bool, file: Path | None
+) -> None:
+    """Print the verdict and what to type, then what is not as it should be, or all of it.
+
+    A report to hand over is printed instead, unless it is in ``file``.
+    """
     verdict = report.verdict
+    if report.markdown and file is None:
+        printer.put((line,) for line in report.markdown.split("\n"))
+        return
     if printer.as_json:
         findings = [{"check": name} | asdict(found) for name, found in report.findings.items()]
         printer.json(report.worst, verdict, verdict=verdict.sentence, findings=findings)
@@ -346,6 +354,8 @@ def print_doctor(printer: Printer, report: doctor.Report, *, verbose: bool) -> N
         printer.put([("",), *block] if block else ())
     if rest := ", ".join(f"{hidden[status]} {status}" for status in _QUIET if hidden[status]):
         printer.put([("",), (f"{rest}: kimifix doctor --verbose",)])
+    if file:
+        printer.text(f"report: {file}")
 
 
 def _is_said(advice: str | None, commands: Iterable[str]) -> bool:

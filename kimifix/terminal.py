@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from itertools import count
+from pathlib import Path
 from threading import Event, Thread
 from typing import NamedTuple, TextIO
 from unicodedata import east_asian_width
@@ -144,6 +145,28 @@ def wrapped(text: str, limit: int) -> list[str]:
         else:
             lines[-1] += more
     return lines
+
+
+def require_free(path: Path, *, replace: bool) -> None:
+    """Raise ``KimifixError`` where something is at ``path``, for ``replace`` but a plain file."""
+    if os.path.lexists(path) and not (replace and path.is_file()):
+        hint = "name another file, or pass --yes to overwrite it"
+        raise KimifixError(f"there is something already: `{path}`", hint)
+
+
+def save(path: Path, text: str, *, replace: bool) -> None:
+    """Write ``text`` to ``path``, for this user alone; raises ``KimifixError``, see above."""
+    from kimifix.config.files import PRIVATE_FILE, write_new
+
+    require_free(path, replace=replace)
+    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        write_new(aside, redact(text).encode(), PRIVATE_FILE)
+        aside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise KimifixError(f"could not write the report: {error.strerror}: `{path}`") from None
 
 
 def put_usage(error: click.ClickException) -> None:

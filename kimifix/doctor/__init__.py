@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kimifix import __version__
 from kimifix.doctor import client, config, lookalikes, patch
 from kimifix.doctor.finding import Finding, Verdict
 from kimifix.errors import ConfigError, KimifixError
 from kimifix.machine import Machine, observe
 from kimifix.outgoing import describe, server_warnings
+from kimifix.words import utc
 
 if TYPE_CHECKING:
     from kimifix.ask import Probed
@@ -45,10 +47,14 @@ _FIRST = {"client": (client.INSTALL,), "home": (), "config": ()}
 
 @dataclass(frozen=True)
 class Report:
-    """All findings by the name of their check, and what they come to."""
+    """All findings by the name of their check, and what they come to.
+
+    ``markdown`` is what can be handed over, None where that was not asked for.
+    """
 
     findings: Mapping[str, Finding]
     verdict: Verdict
+    markdown: str | None = None
 
     @property
     def worst(self) -> str:
@@ -71,10 +77,11 @@ def doctor(
     probe: bool = False,
     capture: bool = False,
     verify: bool = False,
+    markdown: bool = False,
 ) -> Report:
     """Return the report; opens no socket but for ``probe`` and, on loopback, ``capture``.
 
-    For ``verify`` the client asks the server.
+    For ``verify`` the client asks the server. With ``markdown`` it can be handed over, too.
     """
     machine = observe(option, env)
     findings = {_name_of(check): look(check, machine) for check in CHECKS}
@@ -97,7 +104,31 @@ def doctor(
         from kimifix.doctor.capture import check_verify
 
         findings["verify"] = look(partial(check_verify, progress=progress), machine)
-    return Report(findings, _verdict(machine, findings, probed))
+    verdict = _verdict(machine, findings, probed)
+    if not markdown:
+        return Report(findings, verdict)
+    given = {"--probe": probe, "--capture": capture, "--verify": verify}
+    options = [option for option, is_given in given.items() if is_given]
+    return Report(findings, verdict, _markdown(machine, options, findings, verdict))
+
+
+def _markdown(
+    machine: Machine, options: list[str], findings: Mapping[str, Finding], verdict: Verdict
+) -> str:
+    import platform
+
+    from kimifix.doctor.report import markdown
+
+    names = platform.uname()
+    release = names.release.partition("-")[0]  # what follows is of whoever has built it
+    system = {"kimifix": __version__, "Python": platform.python_version(), "system": names.system}
+    system |= {"release": release, "machine": names.machine, "time": str(utc(machine.now))}
+    sentences = {_name_of(check): check.__doc__ or "" for check in CHECKS}
+    try:
+        config = machine.document
+    except KimifixError:
+        config = None
+    return markdown(options, system, findings, sentences, verdict, config)
 
 
 def look(check: Check, machine: Machine) -> Finding:

@@ -18,6 +18,7 @@ from kimifix.secret import MASK
 from kimifix.verify import verify
 
 SECONDS = 30.0
+_NODE_HEADER = "x-stainless-runtime-version"
 _PRIVATE_HEADERS = ("x-msh-device-name", "x-msh-device-id")
 
 
@@ -91,4 +92,5 @@ def _data(one: Captured) -> dict[str, object]:
     identity = [
         [name, MASK if name.lower() in _PRIVATE_HEADERS else value] for name, value in one.identity
     ]
-    return {**{name: getattr(one, name) for name in names}, "identity": identity}
+    node = next((v for name, v in one.headers if name.lower() == _NODE_HEADER), None)
+    return {**{name: getattr(one, name) for name in names}, "identity": identity, "node": node}

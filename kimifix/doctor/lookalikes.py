@@ -18,7 +18,7 @@ from kimifix.outgoing import DEFAULT_BASES, describe
 _LOGIN_HOSTS = {"api.kimi.com": "auth.kimi.com", "api.kimi.ai": "auth.kimi.ai"}
 _OPEN_PLATFORM = ("api.moonshot.cn", "api.moonshot.ai")
 _HOST = re.compile(r"https?://(?:[^/?#@]*@)?([^/?#:@]+)")  # urllib.parse takes 5 ms to load
-_Found = tuple[str, str]  # what is the case, and what to do
+_Found = tuple[str, str, str]  # of which kind, what is the case, and what to do
 _OUTAGE, _RECENT = timedelta(minutes=10), timedelta(days=1)
 
 
@@ -32,9 +32,9 @@ def check_look_alikes(machine: Machine) -> Finding:
         found += _in_provider(machine, name, providers[name])
     if not found:
         return Finding("ok", "none: servers, types, logins and keys fit together")
-    facts, remedies = zip(*found, strict=True)
+    kinds, facts, remedies = zip(*found, strict=True)
     hint = "; ".join(dict.fromkeys(remedies))
-    return Finding(status, "; ".join(facts), hint, {"found": facts})
+    return Finding(status, "; ".join(facts), hint, {"found": facts, "alike": kinds})
 
 
 def _in_logs(machine: Machine) -> Iterator[_Found]:
@@ -45,10 +45,11 @@ def _in_logs(machine: Machine) -> Iterator[_Found]:
     # A steady 429, as some users report.
     if hard and errors and errors[0].status == 429 and now - errors[0].time < _RECENT:
         remedy = "lower it, or choose another model, before anything else"
-        yield 'a 429, and `effort = "max"` in [thinking]', remedy
+        yield "effort", 'a 429, and `effort = "max"` in [thinking]', remedy
     failed = [t for error in errors if (error.status or 0) >= 499 for t in error.incidents]
     if len([t for t in failed if now - t < _OUTAGE]) > 1:
-        yield "the server failed more than once within minutes: an outage", "wait some minutes"
+        fact = "the server failed more than once within minutes: an outage"
+        yield "outage", fact, "wait some minutes"
 
 
 def _in_provider(machine: Machine, name: str, provider: Mapping[str, Any]) -> Iterator[_Found]:
@@ -64,19 +65,20 @@ def _in_provider(machine: Machine, name: str, provider: Mapping[str, Any]) -> It
     if host in _LOGIN_HOSTS and kind not in ("kimi", "anthropic"):
         # Run with `openai` and `openai_responses`: 0.20.0, 0.25.0, 0.33.0, 0.38.0, 2.1.0.
         fact = f"`{name}` is of type `{kind}`, with which kimi-code sends no X-Msh header"
-        yield fact, f'set `type = "kimi"` in the provider `{name}`'
+        yield "type", fact, f'set `type = "kimi"` in the provider `{name}`'
     if host in _LOGIN_HOSTS and isinstance(oauth, Mapping):
         login = _host_of(oauth.get("oauth_host") or DEFAULT_HOST)
         if login != _LOGIN_HOSTS[host] and login in _LOGIN_HOSTS.values():
             # Reported by users; a login of 2.1.0 writes both hosts of one region (its source).
-            yield f"`{name}` has a login of {login}, and asks {host}", "sign in with `kimi login`"
+            fact = f"`{name}` has a login of {login}, and asks {host}"
+            yield "region", fact, "sign in with `kimi login`"
     # How keys begin: the vendor's error reference, text of May 2026.
     if host in _LOGIN_HOSTS and key and not key.startswith("sk-kimi-"):
         fact = f"`{name}` has a key of the pay-as-you-go Open Platform, and asks {host}"
-        yield fact, "use the login, or a key of the Kimi Code console"
+        yield "platform-key", fact, "use the login, or a key of the Kimi Code console"
     if host in _OPEN_PLATFORM and key.startswith("sk-kimi-"):
         fact = f"`{name}` has a key of the Kimi Code console, and asks the Open Platform, {host}"
-        yield fact, f"set the `base_url` of `{name}` to {DEFAULT_BASE_URL}"
+        yield "coding-key", fact, f"set the `base_url` of `{name}` to {DEFAULT_BASE_URL}"
 
 
 def _host_of(url: object) -> str:

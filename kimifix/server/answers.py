@@ -108,6 +108,13 @@ class Answer:
         return ", ".join(part for part in parts if part) or "no answer"
 
 
+def known_words(message: str | None) -> tuple[str, ...]:
+    """Return what the catalogue quotes of ``message``: no word of it is anybody's own."""
+    told = (message or "").lower()
+    quotes = (text for row in _CATALOGUE["answer"] for text in row.get("says", ()))
+    return tuple(text for text in quotes if text in told)
+
+
 def classify(status: int | None, error_type: str | None, message: str | None) -> Meaning:
     """Return what an HTTP status with this error type and message means.
 

@@ -56,6 +56,23 @@ def files(home: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize("version", ["2.1.0"])
+def test_the_report_tells_what_each_mode_sends(machine: Machine) -> None:
+    """In one table, with the Node that runs the client."""
+    assert machine.kimifix("apply", "--yes", "--credential", "login").code == 0
+    text = machine.kimifix("doctor", "--report", "--capture").out
+    request = "POST | /coding/v1/chat/completions"
+    agent = "kimi-code-cli/2.1.0"
+    for row in (
+        f"| managed:kimi-code | print | {request} | kimi_code_cli | {agent} |",
+        f"| managed:kimi-code | ACP | {request} | none | OpenAI/JS 6.34.0 |",
+        f"| kimifix | print | {request} | kimi_cli | {agent} |",
+        f"| kimifix | ACP | {request} | kimi_cli | OpenAI/JS 6.34.0 |",
+    ):
+        assert row in text
+    assert "- Node: v" in text
+
+
 @VERSIONS
 def test_the_header_route_is_told_from_the_managed_provider(
     machine: Machine, version: str, temporary: Path
