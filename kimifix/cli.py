@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -114,7 +114,7 @@ def apply_command(
     if wanted["key_variable"] is not None and (key_stdin or wanted["credential"] == "login"):
         raise click.UsageError("--key-env goes with neither --key-stdin nor --credential login")
 
-    def story(env: dict[str, str], printer: Printer) -> int:
+    def story(env: Mapping[str, str], printer: Printer) -> int:
         from kimifix.apply import apply
         from kimifix.draft import Request
         from kimifix.output import TerminalDialogue, describe_apply, print_apply
@@ -141,7 +141,7 @@ def revert_command(home: str | None, as_json: bool, yes: bool, dry_run: bool) ->
     Support/kimifix, Windows: %LOCALAPPDATA%\kimifix); `kimifix doctor --verbose` says where.
     """
 
-    def story(env: dict[str, str], printer: Printer) -> int:
+    def story(env: Mapping[str, str], printer: Printer) -> int:
         from kimifix.output import TerminalDialogue, describe_revert, print_revert
         from kimifix.revert import revert
 
@@ -182,7 +182,7 @@ def doctor_command(
 
     file = None if report_to == "-" else _path(report_to)
 
-    def story(env: dict[str, str], printer: Printer) -> int:
+    def story(env: Mapping[str, str], printer: Printer) -> int:
         from kimifix.doctor import doctor
         from kimifix.output import print_doctor
         from kimifix.terminal import require_free, save
@@ -216,7 +216,9 @@ def completion_command(shell: str) -> None:
         raise click.ClickException(f"completion in {shell} needs click 8.5 or later")
 
 
-def _run(command: str, story: Callable[[dict[str, str], Printer], int], *, as_json: bool) -> None:
+def _run(
+    command: str, story: Callable[[Mapping[str, str], Printer], int], *, as_json: bool
+) -> None:
     """Carry out one command and end the process with its exit code."""
     import gc
     import signal

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kimifix.errors import KimifixError
 from kimifix.reader import read_text
@@ -45,29 +44,15 @@ class Home:
         return _REGION_BASES.get(region, DEFAULT_BASE_URL)
 
 
-class _CaseBlind(dict[str, str]):
-    """Variables that are found by a name in any case; they are kept in upper case."""
+def environment() -> Mapping[str, str]:
+    """Return the environment; values that are secret by name are registered as such.
 
-    def __getitem__(self, name: str) -> str:
-        return super().__getitem__(name.upper())
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(str(name).upper())
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return super().get(name.upper(), default)
-
-
-def environment() -> dict[str, str]:
-    """Return a copy of the environment; values that are secret by name are registered as such.
-
-    On Windows, where Python keeps them in upper case, a name in any case finds a variable.
+    On Windows a name in any case finds a variable.
     """
-    variables = (_CaseBlind if sys.platform == "win32" else dict)(os.environ)
-    for name, value in variables.items():
+    for name, value in os.environ.items():
         if is_secret_name(name):
             register(value)
-    return variables
+    return os.environ
 
 
 def user_home(env: Mapping[str, str]) -> Path:
