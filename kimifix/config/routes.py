@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from kimifix.config.change import Change, KeyPath
-from kimifix.config.document import MANAGED, OWN, Document, same
+from kimifix.config.document import MANAGED, OWN, Document, load, same
 from kimifix.errors import KimifixError
 from kimifix.secret import is_identity_header
 
 Route = Literal["header", "anthropic"]
 PLATFORM_HEADER = "X-Msh-Platform"
 OWN_PLATFORM = "kimi_code_cli"  # what the client sends of its own accord
-
-# The models that the vendor's documentation names for a coding plan, for a config
-# that has no managed provider to copy from. The first one becomes the default.
-BUILT_IN_MODELS: tuple[dict[str, Any], ...] = tuple(
-    {
-        "model": model,
-        "max_context_size": 262144,
-        "capabilities": ["thinking", *always, "image_in", "video_in", "tool_use"],
-        "display_name": name,
-    }
-    for model, name, always in (
-        ("kimi-for-coding", "Kimi For Coding", ()),
-        ("k3", "K3", ("always_thinking",)),
-    )
-)
 
 # A twin keeps all fields of its managed alias but these: who serves it, and
 # credentials of the alias itself, which would win over ours (kimi-code 2.1.0).
@@ -229,7 +215,7 @@ def _twins(document: Document, plan: Plan) -> tuple[dict[str, dict[str, Any]], d
         # A `protocol` is of the Anthropic route that is in place, else of the server's list.
         dropped = "protocol" if route_of(plan.present) == "anthropic" else None
         ours = [{k: v for k, v in m.items() if k != dropped} for m in plan.present.twins.values()]
-        known = [model for model in ours if "model" in model] or BUILT_IN_MODELS
+        known = [model for model in ours if "model" in model] or _built_in()
         return {f"{OWN}/{model['model']}": _twin(model, plan) for model in known}, {}
     of: dict[str, str] = {}
     taken = document.models.keys() - document.twins.keys()
@@ -248,6 +234,12 @@ def _twins(document: Document, plan: Plan) -> tuple[dict[str, dict[str, Any]], d
         of[alias] = name
         taken.add(name)
     return {of[alias]: _twin(model, plan) for alias, model in managed.items()}, of
+
+
+def _built_in() -> list[dict[str, Any]]:
+    content = pkgutil.get_data("kimifix.config", "built_in.toml") or b""
+    models: list[dict[str, Any]] = load(content.decode())["model"]
+    return models
 
 
 def _twin(model: Mapping[str, Any], plan: Plan) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import io
 import re
 import socket
 import ssl
@@ -18,14 +17,11 @@ import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from kimifix.secret import Secret, register
 from kimifix.server.answers import REQUEST_ID, Problem
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 SECONDS = 15.0
 _LONGEST_BODY = 64 * 1024
@@ -185,7 +181,7 @@ class _Exchange:
         if to.scheme == "https":
             tls = _tls_context(self.env)
             connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=tls)
-        connection.response_class = _Response
+        connection.response_class = _capped  # type: ignore[assignment]
         if proxy is not None:
             headers = {"host": to.address}
             if proxy.authorization is not None:
@@ -251,35 +247,25 @@ class _Exchange:
         return TransportError("proxy" if by_proxy else problem, text, self.status)
 
 
-class _Response(http.client.HTTPResponse):
-    """A response that ends after ``_MOST_BYTES``, head, chunk sizes and interim answers included.
+def _capped(sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:
+    """Return a response that ends after ``_MOST_BYTES``, head and interim answers included.
 
     `http.client` bounds a line and the number of headers; not how many interim answers
     come, nor what a chunk of negative size is read to.
     """
+    response = http.client.HTTPResponse(sock, *args, **options)
+    read, left = response.fp.raw.readinto, _MOST_BYTES
 
-    def __init__(self, sock: socket.socket, *args: object, **options: object) -> None:
-        super().__init__(sock, *args, **options)  # type: ignore[arg-type]
-        self.fp = io.BufferedReader(_Capped(self.fp.detach()))
-
-
-class _Capped(io.RawIOBase):
-    def __init__(self, incoming: io.RawIOBase) -> None:
-        self._incoming, self._left = incoming, _MOST_BYTES
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        count = self._incoming.readinto(buffer)
-        self._left -= count or 0
-        if self._left < 0:
+    def readinto(buffer: Any) -> int | None:
+        nonlocal left
+        count = read(buffer)
+        left -= count or 0
+        if left < 0:
             raise http.client.HTTPException("too long")
         return count
 
-    def close(self) -> None:
-        self._incoming.close()
-        super().close()
+    response.fp.raw.readinto = readinto  # type: ignore[method-assign]
+    return response
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:
