@@ -9,8 +9,10 @@ their documentation or the source of kimi-code describes.
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -33,36 +35,8 @@ _NO_VERSION = Version((0, 0, 0))
 # legacy client on Windows, which ends in a small archive that names its module.
 _LAUNCHER_MAX_BYTES = 256 * 1024
 
-_EDITORS = """
-.vscode .vscode-server .vscode-insiders .vscode-server-insiders .vscode-oss
-.cursor .cursor-server .windsurf .windsurf-server .trae .trae-cn
-"""
-
-# Where installers put a `kimi` without making sure that it is on PATH: from the root, or
-# below the user's home or the folder that a variable names. Versions of Node: newest first.
-_USUAL = """
-KIMI_INSTALL_DIR/bin    KIMI_INSTALL_DIR      NPM_CONFIG_PREFIX/bin    NPM_CONFIG_PREFIX
-npm_config_prefix/bin   npm_config_prefix     PNPM_HOME/bin            PNPM_HOME
-~/.kimi-code/bin        ~/.local/bin          ~/.bun/bin
-"""
-_USUAL_ON_POSIX = """
-~/.npm-global/bin       ~/.local/share/pnpm/bin       ~/.local/share/pnpm
-~/Library/pnpm/bin      ~/Library/pnpm                ~/.yarn/bin
-~/.volta/bin            ~/.local/share/mise/shims     ~/.asdf/shims
-~/.nodenv/shims         ~/.nix-profile/bin            ~/.nvm/versions/node/*/bin
-FNM_DIR/node-versions/*/installation/bin
-~/.local/share/fnm/node-versions/*/installation/bin
-~/Library/Application?Support/fnm/node-versions/*/installation/bin
-/opt/homebrew/bin       /home/linuxbrew/.linuxbrew/bin      /usr/local/bin
-"""
-_USUAL_ON_WINDOWS = """
-APPDATA/npm             LOCALAPPDATA/pnpm/bin         LOCALAPPDATA/pnpm
-LOCALAPPDATA/Yarn/bin   LOCALAPPDATA/Volta/bin        LOCALAPPDATA/mise/shims
-PROGRAMFILES/nodejs     APPDATA/fnm/node-versions/*/installation
-FNM_DIR/node-versions/*/installation                  ~/scoop/shims
-~/scoop/apps/nodejs*/current/bin                      SCOOP/shims
-SCOOP/apps/nodejs*/current/bin
-"""
+# Every path that somebody's installer made, and what it tells.
+_PLACES = tomllib.loads((pkgutil.get_data("kimifix.client", "places.toml") or b"").decode())
 
 # A launcher script names the program it starts: absolute, or relative to its own folder
 # after a variable, quoted in any of the ways of sh, cmd and PowerShell. That of yarn on
@@ -72,40 +46,6 @@ _STARTED = re.compile(
     rf"(?:^|[\"'=])([^\"'=\r\n]*?node_modules)[\\/](?:{_OURS}|\.bin[\\/]kimi\b)", re.MULTILINE
 )
 _OWN_FOLDER = re.compile(r"(?:\$\{?\w+\}?|%~dp0|%\w+%)[\\/]?")
-
-# What a program tells by its path, and by its text below that: kind, origin, and the version
-# that Homebrew and Nix build into the path. A script of the user's own starts kimi-code by a
-# path that only the script knows.
-_TELLTALES: tuple[tuple[Kind, str, str], ...] = (
-    ("client", "homebrew", r".*/Cellar/kimi-code/([^/\n]+?)(?:_\d+)?/"),
-    ("client", "nix", r".*/nix/store/[0-9a-z]+-kimi-code-(\d[^/\n]*)/"),
-    ("legacy", "PyPI kimi-cli", r".*(?:/kimi-cli/|-kimi-cli-)|.*\n(?s:.*)kimi_cli"),
-    ("client", "script", rf".*\n(?s:.*){_OURS}"),
-)
-
-# Where version managers keep what their shims start, seen from the folder above the shim:
-# mise and asdf, the same on Windows, older asdf, nodenv, Volta (twice); for Python asdf, pyenv.
-_BEHIND_SHIMS = f"""
-installs/*/*/lib/node_modules   installs/*/*/node_modules   installs/*/*/.npm/lib/node_modules
-versions/*/lib/node_modules     tools/image/packages/{PACKAGE}/lib/node_modules
-tools/image/packages/{PACKAGE}/node_modules
-"""
-_PYTHON_BEHIND_SHIMS = ("installs/*/*/bin/kimi", "versions/*/bin/kimi")
-
-# How a copy came here, by a part of its path or by what a package manager leaves in
-# `node_modules` or beside it, wherever that is.
-_MARKS = """
-/Cellar/=homebrew /nix/store/=nix /.pnpm/=pnpm /pnpm/=pnpm /.bun/=bun /yarn/=yarn
-/.volta/=volta /mise/=mise
-.modules.yaml=pnpm .yarn-integrity=yarn ../bun.lock=bun ../bun.lockb=bun
-"""
-
-# Into which folder the single binary unpacks its parts; the first that can be told counts.
-_NATIVE_CACHES = {
-    "darwin": "~/Library/Caches/kimi-code/native",
-    "win32": "LOCALAPPDATA/kimi-code/native ~/AppData/Local/kimi-code/Cache/native",
-    "linux": "XDG_CACHE_HOME/kimi-code/native ~/.cache/kimi-code/native",
-}
 
 
 class Install(NamedTuple):
@@ -124,19 +64,6 @@ class Install(NamedTuple):
     on_path: int | None = None
 
 
-class Program(NamedTuple):
-    """What a file called `kimi` is.
-
-    ``body`` is the folder or file that holds the program itself: two files with the same
-    body start the same copy. ``version`` is None where the files do not tell.
-    """
-
-    kind: Kind
-    version: str | None
-    origin: str
-    body: Path
-
-
 def find(env: Mapping[str, str], home: Home) -> list[Install]:
     """Return every copy of `kimi` that can be found, those on PATH first, in its order."""
     user = home.path
@@ -149,8 +76,8 @@ def find(env: Mapping[str, str], home: Home) -> list[Install]:
             target = path.resolve()
             # On Windows the ending decides whether a shell would start it or look further.
             if target.is_file() and (sys.platform == "win32" or os.access(target, os.X_OK)):
-                kind, version, origin, body = identify(path, target, env, home, user)
-                found.setdefault(body, Install(path, kind, version, origin, position))
+                copy = identify(path, target, env, home, user)
+                found.setdefault(copy.path, copy._replace(path=path, on_path=position))
     return [*found.values(), *_extensions(env, user)]
 
 
@@ -159,10 +86,11 @@ def client_in_use(installs: Iterable[Install]) -> Install | None:
     return next((install for install in installs if install.kind == "client"), None)
 
 
-def identify(path: Path, target: Path, env: Mapping[str, str], home: Home, user: Path) -> Program:
+def identify(path: Path, target: Path, env: Mapping[str, str], home: Home, user: Path) -> Install:
     """Return what the file ``path`` is, whose symlinks end at ``target``.
 
-    ``home`` is the client's home and ``user`` the user's.
+    The ``path`` of what is returned is the folder or file that holds the program itself: two
+    files with the same one start the same copy. ``home`` is the client's, ``user`` the user's.
     """
     text = read_text(target, _LAUNCHER_MAX_BYTES)
     return (
@@ -170,7 +98,7 @@ def identify(path: Path, target: Path, env: Mapping[str, str], home: Home, user:
         or _package(target, text)
         or _told(target, text)
         or _native(target, env, home, user)
-        or Program("unknown", None, "unknown", target)
+        or Install(target, "unknown", None, "unknown")
     )
 
 
@@ -183,11 +111,11 @@ def _candidates(
         endings = (env.get("PATHEXT") or ".com;.exe;.bat;.cmd").lower().split(";")
         names = [f"kimi{ending.strip()}" for ending in dict.fromkeys(endings) if ending]
         parts = [part for quoted in text.split(";") if (part := quoted.strip('"'))]
-        usual = _folders(_USUAL + _USUAL_ON_WINDOWS, env, user)
+        usual = _folders(_PLACES["usual"]["everywhere"] + _PLACES["usual"]["windows"], env, user)
     else:
         names = ["kimi"]
         parts = text.split(":") if text else []  # an empty part is the working directory
-        usual = _folders(_USUAL + _USUAL_ON_POSIX, env, user)
+        usual = _folders(_PLACES["usual"]["everywhere"] + _PLACES["usual"]["posix"], env, user)
     on_path = enumerate(dict.fromkeys(map(Path, parts)))
     for position, folder in chain(on_path, zip(repeat(None), chain([home.path / "bin"], usual))):
         yield from ((position, folder / name) for name in names)
@@ -211,7 +139,7 @@ def _version_in(folder: Path) -> Version:
 
 def _extensions(env: Mapping[str, str], user: Path) -> Iterator[Install]:
     """Yield the newest VS Code extension of each editor, with the extension's own version."""
-    for editor in _EDITORS.split():
+    for editor in _PLACES["usual"]["editors"].split():
         found = [
             (parse_version(str(data.get("version"))) or _NO_VERSION, folder)
             for folder in _folders(f"~/{editor}/extensions/{_EXTENSION}*", env, user)
@@ -223,15 +151,15 @@ def _extensions(env: Mapping[str, str], user: Path) -> Iterator[Install]:
             yield Install(folder, "unknown", told, "vscode")
 
 
-def _package(target: Path, text: str) -> Program | None:
+def _package(target: Path, text: str) -> Install | None:
     """Return the npm package that ``target`` is a file of, or that it starts."""
     for folder in chain(list(target.parents)[:4], _started(target, text)):
         data = read_json(folder / "package.json") or {}
         name, version = _word(data.get("name")), _word(data.get("version"))
         if name == PACKAGE:
-            return Program("client", version, _origin_of(folder), folder.resolve())
+            return Install(folder.resolve(), "client", version, _origin_of(folder))
         if name and "node_modules" in folder.parts[-3:-1]:  # no project around the file
-            return Program("unrelated", version, name, folder)
+            return Install(folder, "unrelated", version, name)
     return None
 
 
@@ -248,7 +176,7 @@ def _started(target: Path, text: str) -> Iterator[Path]:
         yield from (base / named / PACKAGE for base in (target.parent, target.parent.parent))
 
 
-def _behind_shim(path: Path) -> Program | None:
+def _behind_shim(path: Path) -> Install | None:
     """Return what the shim of a version manager at ``path`` starts.
 
     Which of several versions that is depends on the folder it is started in: None then.
@@ -256,42 +184,47 @@ def _behind_shim(path: Path) -> Program | None:
     root = path.parent.parent
     if path.parent.name != "shims" and not (root / "tools" / "image").is_dir():
         return None
-    packages = [f / PACKAGE for place in _BEHIND_SHIMS.split() for f in root.glob(place)]
+    packages = [
+        f / PACKAGE for place in _PLACES["shims"]["packages"].split() for f in root.glob(place)
+    ]
     found = {f.resolve(): data for f in packages if (data := read_json(f / "package.json"))}
     if found:
         versions = {_word(data.get("version")) for data in found.values()}
         version = versions.pop() if len(versions) == 1 else None
         body = next(iter(found)) if version else path
-        return Program("client", version, root.name.removeprefix("."), body)
-    scripts = (script for pattern in _PYTHON_BEHIND_SHIMS for script in root.glob(pattern))
+        return Install(body, "client", version, root.name.removeprefix("."))
+    scripts = (
+        script for pattern in _PLACES["shims"]["python"].split() for script in root.glob(pattern)
+    )
     told = (_told(script, read_text(script, _LAUNCHER_MAX_BYTES)) for script in scripts)
     return next(filter(None, told), None)
 
 
-def _told(target: Path, text: str) -> Program | None:
+def _told(target: Path, text: str) -> Install | None:
     """Return what path and text of ``target`` tell."""
-    for kind, origin, pattern in _TELLTALES:
-        if found := re.match(pattern, f"{target.as_posix()}\n{text}"):
-            return Program(kind, found[1] if found.re.groups else None, origin, target)
+    for sign in _PLACES["telltale"]:
+        if found := re.match(sign["pattern"], f"{target.as_posix()}\n{text}"):
+            version = found[1] if found.re.groups else None
+            return Install(target, sign["kind"], version, sign["origin"])
     return None
 
 
 def _origin_of(folder: Path) -> str:
-    modules, marks = folder.parent.parent, [pair.split("=") for pair in _MARKS.split()]
-    found = [origin for mark, origin in marks if mark in folder.as_posix()]
-    if modules.name != "node_modules":
-        return next(iter([*found, "source"]))
-    found += [origin for mark, origin in marks if (modules / mark).is_file()]
-    return next(iter([*found, "npm"]))
+    modules = folder.parent.parent
+    is_installed = modules.name == "node_modules"
+    for mark, origin in _PLACES["origins"].items():
+        if mark in folder.as_posix() or (is_installed and (modules / mark).is_file()):
+            return str(origin)
+    return "npm" if is_installed else "source"
 
 
-def _native(target: Path, env: Mapping[str, str], home: Home, user: Path) -> Program | None:
+def _native(target: Path, env: Mapping[str, str], home: Home, user: Path) -> Install | None:
     """Return the client where this is the single binary of the vendor's install script."""
     places = "KIMI_INSTALL_DIR KIMI_INSTALL_DIR/bin ~/.kimi-code ~/.kimi-code/bin"
     for folder in (home.path, home.path / "bin", *_folders(places, env, user)):
         with suppress(OSError, RuntimeError):  # a loop of symlinks
             if folder.resolve() == target.parent:
-                return Program("client", _native_version(env, home, user), "native", target)
+                return Install(target, "client", _native_version(env, home, user), "native")
     return None
 
 
@@ -302,7 +235,7 @@ def _native_version(env: Mapping[str, str], home: Home, user: Path) -> str | Non
     unpacks its parts into a cache folder of that name, and the updater notes what it has
     fetched.
     """
-    caches = _NATIVE_CACHES.get(sys.platform, _NATIVE_CACHES["linux"])
+    caches = _PLACES["native"].get(sys.platform, _PLACES["native"]["linux"])
     folder = next(_folders(f"KIMI_CODE_CACHE_DIR/native {caches}", env, user))
     told: list[tuple[float, str]] = []
     with suppress(OSError):

@@ -146,7 +146,7 @@ def test_npm_on_windows(machine: Machine, recorded: str) -> None:
     program = machine.package(folder / "node_modules")
     launcher = machine.launcher(folder / "kimi", recorded)
     found = installs.identify(launcher, launcher, {}, machine.home, machine.user)
-    assert found == installs.Program("client", "2.1.0", "npm", program.parents[1])
+    assert found == installs.Install(program.parents[1], "client", "2.1.0", "npm")
 
 
 @elsewhere
