@@ -135,9 +135,9 @@ def _chosen(
     judgement = probed.judgement
     if judgement.works and judgement.recommendation in ("not-needed", "revert"):
         return request, judgement, probed.next
-    if probed.request is None or not (judgement.works or judgement.open):
-        steps = "".join(f"; `{step}`" for step in probed.next)
-        raise KimifixError(judgement.sentence, f"{judgement.advice}{steps}")
+    is_open = judgement.works or judgement.recommendation.startswith("apply")
+    if probed.request is None or not is_open:
+        raise KimifixError(judgement.sentence, judgement.advice, *probed.next)
     return replace(probed.request, is_answered=True), judgement, ()
 
 
@@ -152,7 +152,7 @@ def _verify(
     try:
         verify(machine, draft.document, _alias(draft.document), dialogue.progress)
     except KimifixError as error:
-        raise KimifixError(f"nothing written, {error.message}", error.hint) from error
+        raise KimifixError(f"nothing written, {error.message}", error.hint, *error.next) from error
     dialogue.progress("kimi-code got an answer")
 
 

@@ -16,7 +16,7 @@ from kimifix.credentials import AskKey, Wanted
 from kimifix.draft import Request
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.outgoing import Outgoing, apply_command, describe, renewing
+from kimifix.outgoing import Outgoing, apply_command, describe, renewing, signing_in
 from kimifix.server import judgement as judging
 from kimifix.server.answers import Answer, Probe, Way
 from kimifix.server.judgement import Judgement
@@ -74,15 +74,18 @@ def probe(
         progress(f"asking the server {name} ({API[question.surface]})")
         answers.append(_ask(machine, candidates[question]))
     is_old = machine.version is not None and machine.version < features.NEWEST_KNOWN
-    judged = judging.judge(answers, patched=patched, is_old=is_old)
+    judged = judging.judge(answers, patched=patched, is_old=is_old, renewable=now.renewable)
     taken = candidates[judged.open or answers[0].probe]
+    steps = _next(machine, judged, taken)
     if judged.verdict == "quota" and len(answers) < judging.MOST_REQUESTS:
         notes = [*usage(taken.out.base_url, taken.out.secret, machine.env)]
     elif judged.recommendation == "keep" and judged.open:
         notes = [f"`{taken.command}` takes the milder route"]
+    elif judged.verdict == "overload" and judged.open and not steps:
+        tried = f"{taken.command} --verify" if taken.request else taken.command
+        notes.append(f"if it stays so, try `{tried}`")
     elif judged.recommendation not in ("none", "update"):
         notes = []
-    steps = _next(machine, judged, taken)
     return Probed(tuple(answers), judged, steps, taken.request, (*judged.notes, *notes))
 
 
@@ -97,8 +100,8 @@ def _candidates(
     document, read = machine.document, machine.reading
     kept = replace(request, route=None)  # what is applied stays
     yield _candidate("now", now, request=kept if now.provider == OWN else None)
-    if machine.env.get("KIMI_MODEL_NAME"):
-        return  # whatever the config says, this model is asked
+    if now.is_of_environment:
+        return
     try:
         base = read.base.document
     except KimifixError as error:
@@ -186,15 +189,17 @@ def _ask(machine: Machine, candidate: _Candidate) -> Answer:
 
 
 def _next(machine: Machine, judged: Judgement, taken: _Candidate) -> tuple[str, ...]:
+    out, steps = taken.out, tuple[str, ...]()
     if judged.recommendation == "revert":
-        return (machine.kimifix("revert"),)
-    if judged.recommendation == "update":
-        return ("kimi upgrade",)
-    if judged.recommendation.startswith("apply"):
-        return () if machine.reading.has_foreign_provider else (taken.command,)
-    if judged.verdict == "model" and taken.out.alias in routes.drift(machine.document).stale:
-        return (machine.kimifix("apply"),)  # the managed provider has another model by now
-    refused = judged.verdict == "credential" and taken.out.credential == "login"
-    if refused and taken.out.surface == "openai":  # the other may take no login at all
-        return (renewing(machine),)
-    return ()
+        steps = (machine.kimifix("revert"),)
+    elif judged.recommendation == "update":
+        steps = ("kimi upgrade",)
+    elif judged.recommendation.startswith("apply") and not machine.reading.has_foreign_provider:
+        steps = (taken.command,)
+    elif judged.works is None:
+        steps = (renewing(machine),)
+    elif judged.verdict == "model" and out.alias in routes.drift(machine.document).stale:
+        steps = (machine.kimifix("apply"),)  # the managed provider has another model by now
+    elif (judged.verdict, out.credential, out.surface) == ("credential", "login", "openai"):
+        steps = signing_in(machine, out.provider)  # the other surface may take no login at all
+    return steps

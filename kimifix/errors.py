@@ -13,13 +13,14 @@ class KimifixError(Exception):
     """Refused or failed for a reason that the user can act on (exit code 1).
 
     ``message`` is one sentence without a full stop; ``hint`` says what to do next,
-    or is None where there is nothing to do.
+    or is None where there is nothing to do. ``next`` is what to type for that.
     """
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, *next_: str) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.next = next_
 
 
 class ConfigError(KimifixError):

@@ -14,27 +14,28 @@ from typing import Any, Literal
 
 from kimifix.client import features, login
 from kimifix.client.features import Version
+from kimifix.client.login import Login as LoginFound
 from kimifix.config import routes
 from kimifix.config.document import MANAGED, OWN, Document
 from kimifix.config.routes import OWN_PLATFORM, PLATFORM_HEADER, Credential, KeyVariable, Login
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.secret import Secret, register
-from kimifix.words import UPDATE, span
+from kimifix.words import RENEW, UPDATE, span
 
 # With KIMI_MODEL_NAME the client puts an alias and a provider of these names before all others.
 _ENV_ALIAS, _ENV_PROVIDER = "__kimi_env_model__", "__kimi_env__"
 DEFAULT_BASES = {"kimi": "https://api.moonshot.ai/v1", "anthropic": "https://api.anthropic.com"}
 _OVER_PROVIDER = ("api_key", "oauth", "base_url")
 _LOOPBACK = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])([:/].*)?")
-_VENDOR = re.compile(r"https?://([\w-]+\.)*kimi\.(com|ai)([:/][^@]*)?", re.ASCII)
+_VENDOR = re.compile(
+    r"https?://([\w-]+\.)*(kimi\.(com|ai)|moonshot\.(cn|ai))([:/][^@]*)?", re.ASCII
+)
 _NO_SECRET = Secret("")
-
-RENEW = "send one message in `kimi` (an error is fine: it renews the login), then ask again"
 
 
 class UnsentError(KimifixError):
-    """Why nothing goes out: what is the case, what to do, and what to type for that.
+    """Why nothing goes out.
 
     ``about`` is what it is about. ``client_can`` is whether it keeps kimifix alone from
     asking, and the client itself may get an answer.
@@ -48,8 +49,8 @@ class UnsentError(KimifixError):
         *next_: str,
         client_can: bool = False,
     ) -> None:
-        super().__init__(fact, advice)
-        self.about, self.next, self.client_can = about, next_, client_can
+        super().__init__(fact, advice, *next_)
+        self.about, self.client_can = about, client_can
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Outgoing:
 
     ``own_platform`` is the `X-Msh-Platform` that the client sends of its own accord, None
     where it sends none. ``lowest`` and ``custom`` are headers below and above its own.
+    ``renewable`` is whether it would renew the login if the server refused it.
     """
 
     alias: str
@@ -71,7 +73,13 @@ class Outgoing:
     custom: Mapping[str, str] | None = None
     credential: Literal["login", "key"] | None = None
     secret: Secret = _NO_SECRET
+    renewable: bool = False
     obstacle: UnsentError | None = None
+
+    @property
+    def is_of_environment(self) -> bool:
+        """Whether KIMI_MODEL_NAME has replaced the default model, whatever the config says."""
+        return self.alias == _ENV_ALIAS
 
     @property
     def platform(self) -> str | None:
@@ -102,8 +110,8 @@ def describe(
 def _described(machine: Machine, document: Document, alias: str | None) -> Iterator[Outgoing]:
     """Yield the description, each time with more in it; raises ``UnsentError`` where it ends."""
     version = machine.version or features.NEWEST_KNOWN
-    if alias is None and _text(machine.env.get("KIMI_MODEL_NAME")):
-        document, alias = _of_environment(machine.env), _ENV_ALIAS
+    if alias is None and (made := _of_environment(machine.env, version)):
+        document, alias = made, _ENV_ALIAS
     alias = alias or _text(document.data.get("default_model")) or ""
     yield (told := Outgoing(alias))
     model = document.models.get(alias)
@@ -144,16 +152,18 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         yield replace(told, credential="key", secret=secret)
         return
     yield (told := replace(told, credential="login"))
-    yield replace(told, secret=_login(machine, version, provider, managed=name == MANAGED))
+    found = _login(machine, version, provider, name)
+    yield replace(told, secret=found.token or _NO_SECRET, renewable=found.renewable)
 
 
-def _of_environment(env: Mapping[str, str]) -> Document:
-    provider = {
-        "type": (_text(env.get("KIMI_MODEL_PROVIDER_TYPE")) or "kimi").lower(),
-        "base_url": _text(env.get("KIMI_MODEL_BASE_URL")),
-        "api_key": _text(env.get("KIMI_MODEL_API_KEY")),
-    }
-    model = {"provider": _ENV_PROVIDER, "model": _text(env.get("KIMI_MODEL_NAME"))}
+def _of_environment(env: Mapping[str, str], version: Version) -> Document | None:
+    """Return what the environment makes of the config, None where that stays as it is."""
+    names = ("NAME", "API_KEY", "BASE_URL", "PROVIDER_TYPE")
+    name, key, base_url, kind = (_text(env.get(f"KIMI_MODEL_{n}")) for n in names)
+    if name is None or not (key or features.KEYLESS_MODEL.works_in(version)):
+        return None
+    provider = {"type": (kind or "kimi").lower(), "base_url": base_url, "api_key": key}
+    model = {"provider": _ENV_PROVIDER, "model": name}
     return Document({"providers": {_ENV_PROVIDER: provider}, "models": {_ENV_ALIAS: model}})
 
 
@@ -192,38 +202,54 @@ def _key(
     value = key or env_key or (machine.env[variable].strip() if variable else None)
     if not value and not oauth:
         fact = f"the provider `{name}` has neither a login nor a key"
-        raise UnsentError("credential", fact, "sign in, or give it a key")
+        advice = "sign in, or give it a key"
+        if name == _ENV_PROVIDER:
+            advice = "set KIMI_MODEL_API_KEY, or unset KIMI_MODEL_NAME"
+        raise UnsentError("credential", fact, advice)
     return Secret(value) if value else None
 
 
 def _login(
-    machine: Machine, version: Version, provider: Mapping[str, Any], *, managed: bool
-) -> Secret:
-    """Return the token that goes out; raises ``UnsentError``."""
+    machine: Machine, version: Version, provider: Mapping[str, Any], name: str
+) -> LoginFound:
+    """Return the login that goes out; raises ``UnsentError``."""
+    managed = name == MANAGED
     found = machine.login_in(login.slot_of(provider, machine.env, managed=managed) or "")
     if not managed and not features.SHARED_LOGIN.works_in(version):
         fact, advice = f"kimi-code {version} cannot share its login", f"{UPDATE}, or use a key"
         raise UnsentError("login", fact, advice, machine.kimifix("apply", "--credential", "key"))
     if not login.is_at_home(provider, machine.env, managed=managed):
-        fact = "the login of this provider was made for another server than its `base_url`"
-        advice = "correct its `base_url` or its `oauth` table"
+        steps: tuple[str, ...] = ()
         if managed:
             fact = "KIMI_CODE_BASE_URL names another server than the config, and so another login"
             advice = "unset it, or sign in with it set"
-        raise UnsentError("login", fact, advice, client_can=found.present)
+        else:
+            fact = f"the login of `{name}` was made for another server than its `base_url`: "
+            fact += "kimi-code sends it there all the same, kimifix does not"
+            advice = "correct its `base_url` or its `oauth` table"
+            if name == OWN and routes.drift(machine.document).provider:
+                steps = (machine.kimifix("apply"),)
+        raise UnsentError("login", fact, advice, *steps, client_can=found.present)
     end = found.expires_at or machine.now + 1
     if found.token is not None and end > machine.now:
-        return found.token
+        return found
     if found.token is not None and found.renewable:
         fact = f"the login expired {span(machine.now - end)} ago, as usual, and only kimi-code "
         fact += "may renew it"
         raise UnsentError("login", fact, RENEW, renewing(machine), client_can=True)
     why = f", {found.problem}: `{found.path}`" if found.problem else ""
     fact = "the login has expired for good" if found.present else f"it is not signed in{why}"
-    # A login from scratch makes the managed model the default again.
-    steps = () if managed else (machine.kimifix("apply"),)
     advice = "sign in" if managed else "sign in, then apply again"
-    raise UnsentError("login", fact, advice, machine.kimi("login"), *steps)
+    raise UnsentError("login", fact, advice, *signing_in(machine, name))
+
+
+def signing_in(machine: Machine, provider: str | None) -> tuple[str, ...]:
+    """Return the commands for a new login that ``provider`` uses.
+
+    A login from scratch makes the managed model the default again.
+    """
+    again = () if provider == MANAGED else (machine.kimifix("apply"),)
+    return (machine.kimi("login"), *again)
 
 
 def renewing(machine: Machine) -> str:

@@ -129,7 +129,8 @@ class Printer:
     def explain(self, error: KimifixError, word: str = "error", colour: str = "red") -> None:
         """Say on stderr what is the matter and what to do."""
         lines = self.labelled(word, colour, error.message)
-        self.put(lines + self.labelled("hint", "cyan", error.hint), err=True)
+        lines += self.labelled("hint", "cyan", error.hint)
+        self.put([*lines, *((self.shown(f"next: {step}"),) for step in error.next)], err=True)
 
     def failure(self, error: KimifixError) -> None:
         """Say that ``error`` ended the run, as JSON too if that was asked for."""
@@ -137,7 +138,7 @@ class Printer:
             names = ("message", "hint", "path", "line", "column")
             fields = {name: getattr(error, name, None) for name in names}
             with suppress(OutputError):
-                self.json("error", error=fields)
+                self.json("error", error, error=fields)
         self.explain(error)
 
     def advice(self, notes: Iterable[str], commands: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from kimifix.config import decoy
 from kimifix.config.document import Document
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
+from kimifix.outgoing import describe, signing_in
 from kimifix.reader import read_text
 from kimifix.server.answers import classify
 
@@ -63,12 +64,20 @@ def verify(
         return
     end = f"nothing within {SECONDS:.0f} seconds" if code is None else f"exit code {code}"
     told, advice = f"{end}: {words}" if words else end, "start `kimi` and see whether it says more"
-    if refusal := _REFUSAL.search(words):
+    out = describe(machine, document, alias)
+    refusal, needs_login = _REFUSAL.search(words), _NEEDS_LOGIN.search(words) is not None
+    if refusal:
         meaning = classify(int(refusal[1]), None, refusal[2])
         told, advice = f"{meaning.meaning}: {words}", meaning.advice
-    elif _NEEDS_LOGIN.search(words):
-        advice = "sign in with `kimi login`, then try again"
-    raise KimifixError(f"kimi-code gets no answer: {told}", advice)
+        # The other surface may take no login at all.
+        needs_login = meaning.verdict == "credential" and out.surface == "openai"
+    steps: tuple[str, ...] = ()
+    if needs_login and out.credential == "login":
+        advice, steps = (
+            "sign in with `kimi login`, then try again",
+            signing_in(machine, out.provider),
+        )
+    raise KimifixError(f"kimi-code gets no answer: {told}", advice, *steps)
 
 
 def _sign_in(home: Path, real: Path) -> None:

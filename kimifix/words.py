@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 
 UPDATE = "update kimi-code (`npm install -g @moonshot-ai/kimi-code@latest`)"
+RENEW = "send one message in `kimi` (an error is fine: it renews the login), then ask again"
 # What users are told of the two surfaces of the server.
 API = {"openai": "OpenAI-style API", "anthropic": "Anthropic-style API"}
 

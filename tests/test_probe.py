@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import socket
@@ -361,6 +362,27 @@ def test_expired_login_is_never_refreshed(
     assert (unasked.code, unasked.json["works"]) == (0, None)
 
 
+def test_a_refused_login_is_left_to_kimi_code(
+    kimifix: Kimifix, server: Server, home: Path, config: Path
+) -> None:
+    """The client would renew it and ask again, so what it gets cannot be told: exit code 1."""
+    server.otherwise = catalogue.CREDENTIAL
+    (path,) = (home / "credentials").iterdir()
+    before = path.read_bytes()
+    result = kimifix("doctor", "--probe", "--json")
+    assert (result.code, result.json["works"]) == (1, None)
+    assert result.json["next"] == ["kimifix doctor --verify"]
+    auto = kimifix("apply", "--route", "auto", "--json")
+    assert (auto.code, auto.json["next"]) == (1, ["kimifix doctor --verify"])
+    assert auto.err.endswith("next: kimifix doctor --verify\n")
+    assert server.asked == [HONEST] * 2
+    assert path.read_bytes() == before
+    path.write_text(json.dumps({**json.loads(before), "refresh_token": ""}))
+    result = kimifix("doctor", "--probe", "--json")
+    assert (result.code, result.json["works"]) == (1, False)
+    assert result.json["next"] == ["kimi login"]
+
+
 def unset_default(config: Path) -> None:
     """Take the default model out."""
     config.write_text(config.read_text().partition("\n")[2])
@@ -445,7 +467,7 @@ def test_commands_are_for_the_home_that_was_named(
     ("managed_key", "own", "env", "fact"),
     [
         ("oauth/kimi-code", False, {}, "not signed in"),
-        (None, True, {}, "made for another server"),
+        (None, True, {}, "kimi-code sends it there all the same, kimifix does not"),
         (None, False, {"KIMI_CODE_BASE_URL": "http://127.0.0.1:9/v1"}, "KIMI_CODE_BASE_URL"),
     ],
     ids=["managed provider led elsewhere", "own provider led elsewhere", "login moved"],
@@ -475,6 +497,8 @@ def test_a_login_goes_to_no_other_server(
     assert result.code == 1
     assert fact in result.json["verdict"]
     assert server.asked == []
+    if own:
+        assert (result.json["works"], result.json["next"]) == (None, ["kimifix apply"])
     if managed_key:  # an own provider would take the slot as it is named, so none is written
         refused = apply(kimifix, code=1)
         assert "is not the one of" in refused.err
@@ -504,6 +528,7 @@ def test_a_key_goes_to_its_own_server(
         ("https://kimi.com.example/coding/v1", "not the vendor's: `https://kimi.com.example"),
         ("https://api.kimi.com/coding/v1", None),
         ("https://api.kimi.ai/coding/v1", None),
+        ("https://api.moonshot.ai/v1", None),
     ],
 )
 def test_an_odd_server_is_warned_of(
@@ -515,7 +540,7 @@ def test_an_odd_server_is_warned_of(
     applied = kimifix("apply", "--dry-run", "--credential", "key", "--key-stdin", stdin=KEY)
     for said in (doctor.out, applied.err):
         assert (warning is None) or (warning in " ".join(said.split()))
-        assert warning is not None or "credential goes" not in said
+        assert warning is not None or "login or key go" not in said
 
 
 # -- the environment and the quota --------------------------------------------------------
@@ -539,6 +564,33 @@ def test_a_model_of_the_environment_is_what_goes_out(
     request = server.stub.requests[0]
     assert request.json["model"] == "kimi-k3"
     assert request.header("X-Team") == "seven"
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "told"),
+    [
+        ("0.32.0", [HONEST], "is ignored by this version without KIMI_MODEL_API_KEY"),
+        ("0.33.0", [], "replaces the default model"),
+    ],
+)
+def test_a_model_of_the_environment_without_a_key(
+    kimifix: Kimifix,
+    server: Server,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    asked: list[Question],
+    told: str,
+) -> None:
+    """Old versions go on with the config, later ones have no credential."""
+    path = f"{install_client(tmp_path / 'used', version)}{os.pathsep}/usr/bin:/bin"
+    monkeypatch.setenv("PATH", path)
+    result = kimifix("doctor", "--probe", "--json", env={"KIMI_MODEL_NAME": "k3"})
+    assert server.asked == asked
+    assert result.code == (0 if asked else 1)
+    assert told in result.out
+    assert ("unset KIMI_MODEL_NAME" in result.json["advice"]) == (not asked)
 
 
 @pytest.mark.parametrize("readable", [True, False])

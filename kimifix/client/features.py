@@ -97,6 +97,11 @@ ALIAS_OVERRIDES = Feature(
     Version((0, 33, 0)),
     "source of 0.33.0; run: 0.25.0 ignores them, 0.38.0 and 2.1.0 obey",
 )
+KEYLESS_MODEL = Feature(
+    "KIMI_MODEL_NAME without KIMI_MODEL_API_KEY replaces the default model, too",
+    Version((0, 33, 0)),
+    "run: 0.20.0, 0.25.0 and 0.32.0 ignore the name then, 0.33.0, 0.38.0 and 2.1.0 lack a key",
+)
 NAMELESS_ACP = Feature(
     "in an editor, by ACP, the client says nothing of its own about who it is",
     Version((0, 33, 0)),

@@ -152,44 +152,37 @@ def _name_of(check: Check) -> str:
 
 def _verdict(machine: Machine, findings: Mapping[str, Finding], probed: Probed | None) -> Verdict:
     """Return what the findings come to: what has to be done first comes first."""
-    if findings["verify"].status == "ok":
+    asked, tried = findings["probe"], findings["verify"]
+    alike, patched = findings["look-alikes"], findings["patch"]
+    if tried.status == "ok":
         return Verdict(True, "it got an answer just now")
     for name, steps in _FIRST.items():
         if findings[name].status == "error":
             return Verdict(False, findings[name].message, findings[name].hint, steps)
     out = describe(machine)
     notes = tuple(server_warnings(out.base_url))
-    asked, tried = findings["probe"], findings["verify"]
-    obstacle, alike = out.obstacle, findings["look-alikes"]
-    unasked = asked.status == tried.status == "skipped" and (
-        obstacle is None or obstacle.client_can
-    )
-    if unasked and alike.data and alike.status == "warning":
+    probing = (machine.kimifix("doctor", "--probe"),)
+    obstacle = out.obstacle if out.obstacle and not out.obstacle.client_can else None
+    unsure = out.obstacle if out.obstacle and tried.status != "error" else None
+    if not obstacle and asked.status == tried.status == "skipped" and alike.status == "warning":
         sentence = f"it may only look like a lockout: {alike.message}"
-        return Verdict(None, sentence, alike.hint, (machine.kimifix("doctor", "--probe"),), notes)
-    if obstacle is not None and not (obstacle.client_can and tried.status == "error"):
-        works = None if obstacle.client_can else False
-        return Verdict(works, obstacle.message, obstacle.hint, obstacle.next, notes)
-    if tried.status == "error" and not (probed and not probed.judgement.works):
-        steps = (machine.kimifix("doctor", "--probe"),)
-        return Verdict(False, tried.message, tried.hint, steps, notes)
+        return Verdict(None, sentence, alike.hint, probing, notes)
+    if reason := obstacle or unsure:
+        works = False if obstacle else None
+        return Verdict(works, reason.message, reason.hint, reason.next, notes)
+    if tried.status == "error" and not (probed and probed.judgement.works is False):
+        return Verdict(False, tried.message, tried.hint, tried.data["next"] or probing, notes)
     if probed is not None:
-        judged = probed.judgement
-        return Verdict(
-            judged.works,
-            judged.sentence,
-            judged.advice,
-            probed.next,
-            (*notes, *probed.notes),
-            judged.recommendation,
-        )
+        judged, notes = probed.judgement, (*notes, *probed.notes)
+        word = judged.recommendation
+        return Verdict(judged.works, judged.sentence, judged.advice, probed.next, notes, word)
     if asked.status == "error":
-        return Verdict(False, asked.message, asked.hint, (), notes)
-    state = findings["patch"].data.get("state")
+        return Verdict(None, asked.message, asked.hint, (), notes)
+    state = patched.data.get("state")
     if state in ("incomplete", "gone"):
-        sentence = f"the fix {findings['patch'].message}"
-        return Verdict(None, sentence, findings["patch"].hint, (machine.kimifix("apply"),), notes)
+        sentence = f"the fix {patched.message}"
+        return Verdict(None, sentence, patched.hint, (machine.kimifix("apply"),), notes)
     sentence = "no fix is in place, and only the server knows whether one is needed"
     if state == "complete":
         sentence = "the fix is in place, and only the server knows whether it helps"
-    return Verdict(None, sentence, "ask it", (machine.kimifix("doctor", "--probe"),), notes)
+    return Verdict(None, sentence, "ask it", probing, notes)

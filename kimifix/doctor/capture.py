@@ -56,7 +56,7 @@ def check_verify(machine: Machine, progress: Callable[[str], None]) -> Finding:
     try:
         verify(machine, machine.document, None, progress)
     except KimifixError as error:
-        return Finding("error", error.message, error.hint, {"answered": False})
+        return Finding("error", error.message, error.hint, {"answered": False, "next": error.next})
     return Finding("ok", "kimi-code got an answer", data={"answered": True})
 
 

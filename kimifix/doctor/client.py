@@ -154,6 +154,8 @@ def check_environment(machine: Machine) -> Finding:
     others = [name for name in sorted(machine.env) if name.startswith("KIMI_MODEL_")]
     known = {**dict.fromkeys(others, "changes the parameters of requests"), **_ENVIRONMENT}
     effects = {name: effect for name, effect in known.items() if machine.env.get(name)}
+    if "KIMI_MODEL_NAME" in effects and not describe(machine).is_of_environment:
+        effects["KIMI_MODEL_NAME"] = "is ignored by this version without KIMI_MODEL_API_KEY"
     proxies = [n for n in sorted(machine.env) if n.upper() in _PROXIES and machine.env[n].strip()]
     status: Status = "warning" if effects else "info" if proxies else "ok"
     hint = "unset what you do not need, then look again" if effects else None

@@ -76,7 +76,7 @@ def check_default_model(machine: Machine) -> Finding:
     data = {"default_model": machine.document.data.get("default_model")}
     if out.obstacle is not None and out.obstacle.about == "default":
         return Finding("error", out.obstacle.message, out.obstacle.hint, data)
-    if machine.env.get("KIMI_MODEL_NAME"):
+    if out.is_of_environment:
         return Finding("info", "replaced by KIMI_MODEL_NAME", data=data)
     return Finding("ok", out.alias, data=data)
 

@@ -22,8 +22,6 @@ NotConnected = Literal["unsendable", "dns", "refused", "timeout", "network", "tl
 NotUnderstood = Literal["redirect", "broken", "foreign"]
 Problem = Literal[NotConnected, NotUnderstood]
 
-SUPPORT = "the vendor's support"
-
 # What servers call a request: a UUID, hexadecimal digits, a ULID, an id of the Anthropic-style
 # API. Anything else in its place may be a name of somebody's.
 REQUEST_ID = re.compile(
@@ -31,7 +29,7 @@ REQUEST_ID = re.compile(
     r"|[0-9a-f]{16,64}|[0-9A-HJKMNP-TV-Z]{26})|req_[0-9A-Za-z]{24}"
 )
 
-_CATALOGUE = tomllib.loads((pkgutil.get_data("kimifix.server", "answers.toml") or b"").decode())
+CATALOGUE = tomllib.loads((pkgutil.get_data("kimifix.server", "answers.toml") or b"").decode())
 
 
 class Meaning(NamedTuple):
@@ -91,7 +89,7 @@ class Answer:
         by_status = classify(self.status, None, None)
         if self.problem == "foreign" and by_status.verdict == "server":
             return by_status  # a gateway that fails in its own words
-        return Meaning(**_CATALOGUE["problem"][self.problem])
+        return Meaning(**CATALOGUE["problem"][self.problem])
 
     @property
     def verdict(self) -> Verdict:
@@ -122,7 +120,7 @@ def classify(status: int | None, error_type: str | None, message: str | None) ->
     the server's. Without a status it is unknown.
     """
     told = f"{error_type or ''}\n{message or ''}".lower()
-    for row in _CATALOGUE["answer"]:  # the last one fits everything
+    for row in CATALOGUE["answer"]:  # the last one fits everything
         fits = re.fullmatch(row["status"], str(status))
         if fits and any(text in told for text in row.get("says", [""])):
             break

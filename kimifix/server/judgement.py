@@ -1,13 +1,16 @@
-"""What to ask the Kimi API next, and what its answers say together: pure."""
+"""What to ask the Kimi API next, and what its answers say together: pure.
+
+The words are in `answers.toml` beside this module.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from kimifix.server.answers import SUPPORT, Answer, Probe, Verdict, Way
-from kimifix.words import API
+from kimifix.server.answers import CATALOGUE, Answer, Probe, Verdict, Way
+from kimifix.words import API, RENEW
 
 _Applied = Literal["apply-again", "apply-anthropic", "apply-header"]
 Recommendation = Literal["not-needed", "keep", "revert", "update", "none", _Applied]
@@ -15,6 +18,7 @@ MOST_REQUESTS = 4
 
 _ABOUT_THE_ACCOUNT: tuple[Verdict, ...] = ("suspended", "plan", "quota")
 _NO_CLEAR_ANSWER: tuple[Verdict, ...] = ("overload", "server", "unknown", "unreachable")
+_REFUSED: tuple[Verdict, ...] = ("identity", "credential")
 # What chance gives at most one time in sixteen, however loaded the server is.
 _DISGUISED: tuple[Verdict, ...] = ("overload", "accepted", "overload", "accepted")
 
@@ -25,6 +29,7 @@ class Judgement:
 
     ``verdict`` is that of what goes out now, None where nothing does. ``sentence`` says what
     is true, ``advice`` what to do; ``open`` is what was let in besides, if anything.
+    ``works`` is whether kimi-code gets an answer, None where it would renew its login first.
     """
 
     verdict: Verdict | None
@@ -33,50 +38,7 @@ class Judgement:
     recommendation: Recommendation = "none"
     open: Probe | None = None
     notes: tuple[str, ...] = ()
-
-    @property
-    def works(self) -> bool:
-        """Whether kimi-code gets an answer."""
-        return self.verdict == "accepted"
-
-
-class _Row(NamedTuple):
-    sentence: str
-    advice: str
-    recommendation: Recommendation
-
-
-_NOT_NEEDED = _Row("the server answers, and no fix is needed", "nothing to do", "not-needed")
-# With a patch that is answered, by what else is open:
-_ANSWERED: dict[Way | None, _Row] = {
-    None: _Row("the server answers", "keep the fix", "keep"),
-    "revert": _Row(
-        "the server answers, and would answer without the fix, too",
-        "undo the fix: it is not needed any more",
-        "revert",
-    ),
-    "anthropic": _Row(
-        "the server answers, and on the Anthropic route as well",
-        "keep the fix, or take that route, on which kimi-code keeps its own name",
-        "keep",
-    ),
-}
-# Where what is configured is refused, by what is open instead; what is said of the server:
-_REFUSED: dict[Way | None, _Row] = {
-    None: _Row("lets nothing else in", f"write to {SUPPORT}", "none"),
-    "again": _Row("answers what was applied", "apply it again", "apply-again"),
-    "revert": _Row("answers kimi-code without the fix", "undo the fix", "revert"),
-    "anthropic": _Row(
-        "answers kimi-code on its Anthropic-style API",
-        "take the Anthropic route, on which kimi-code keeps its own name",
-        "apply-anthropic",
-    ),
-    "header": _Row(
-        "answers when kimi-code says that it is `{platform}`",
-        "take the header route; read its notice first, for the vendor's guidelines forbid it",
-        "apply-header",
-    ),
-}
+    works: bool | None = False
 
 
 def next_probe(
@@ -91,19 +53,28 @@ def next_probe(
     if len(answers) == MOST_REQUESTS or any(v in _ABOUT_THE_ACCOUNT for v in verdicts):
         return None
     rest = [probe for probe in probes if not any(_tells(answer, probe) for answer in answers)]
+    if verdicts[:1] == ("overload",):
+        return _after_overload(answers, verdicts, rest)
+    if "accepted" in verdicts[1:] or not {*verdicts[:1]} <= {"accepted", *_REFUSED}:
+        return None
+    if verdicts[:1] == ("accepted",):
+        first = answers[0].probe
+        milder: tuple[Way, ...] = ("revert", "anthropic") if first.alters_identity else ("revert",)
+        rest = [p for p in rest if p.way in milder and first.way == "now" and patched]
+    return next(iter(rest), None)
+
+
+def _after_overload(
+    answers: Sequence[Answer], verdicts: tuple[Verdict, ...], rest: Sequence[Probe]
+) -> Probe | None:
+    """Return what to ask behind a 429 that may be a refusal in disguise, None where it is not."""
     if len(answers) > 1 and verdicts == _DISGUISED[: len(answers)]:
         return answers[-2].probe
-    if verdicts in ((), ("overload",)):
-        return next(iter(rest), None)
-    if "accepted" in verdicts[1:] or verdicts[0] not in ("accepted", "identity", "credential"):
+    if any(verdict not in _REFUSED for verdict in verdicts[1:-1]):
         return None
-    first = answers[0].probe
-    if verdicts[0] == "accepted":
-        if first.way != "now" or not patched:
-            return None
-        milder = ("revert", "anthropic") if first.alters_identity else ("revert",)
-        rest = [probe for probe in rest if probe.way in milder]
-    return next(iter(rest), None)
+    if verdicts[-1] == "accepted":
+        return answers[0].probe
+    return next(iter(rest), None) if len(answers) == 1 or verdicts[-1] in _REFUSED else None
 
 
 def _tells(answer: Answer, probe: Probe) -> bool:
@@ -117,57 +88,97 @@ def _tells(answer: Answer, probe: Probe) -> bool:
     return known[:3] == probe[:3]
 
 
-def judge(answers: Sequence[Answer], *, patched: bool, is_old: bool) -> Judgement:
+def judge(
+    answers: Sequence[Answer], *, patched: bool, is_old: bool, renewable: bool = False
+) -> Judgement:
     """Return what the answers say together, in the order in which ``next_probe`` asked.
 
-    ``is_old`` is whether there is a newer kimi-code. Raises ``ValueError`` without an answer.
+    ``is_old`` is whether there is a newer kimi-code, ``renewable`` whether kimi-code would
+    renew a login that is refused. Raises ``ValueError`` without an answer.
     """
     if not answers:
         raise ValueError("nothing was asked")
     now = answers[0] if answers[0].probe.way == "now" else None
-    account = next((a for a in answers if a.verdict in _ABOUT_THE_ACCOUNT), None)
     verdicts = tuple(answer.verdict for answer in answers)
+    others = [answer for answer in answers if answer.probe.way != "now"]
+    opened = next((answer.probe for answer in others if answer.verdict == "accepted"), None)
+    account = next((answer for answer in answers if answer.verdict in _ABOUT_THE_ACCOUNT), None)
     if account is not None and verdicts[0] != "accepted":
         return _hands_off(account, account.meaning.meaning, patched)
-    if now and verdicts != _DISGUISED and now.verdict not in ("accepted", "identity", "credential"):
-        opening = now.meaning.meaning
-        if now.verdict == "overload":
-            opening = f"the server is overloaded{' at times' if 'accepted' in verdicts else ''}"
-        return _hands_off(now, opening, patched)
-    others = [answer for answer in answers if answer.probe.way != "now"]
-    opened = next((a.probe for a in others if a.verdict == "accepted"), None)
-    way = opened.way if opened else None
     if now and now.verdict == "accepted":
-        if now.probe.surface == "openai" and not now.probe.alters_identity:
-            way = "revert"  # nothing of the patch is in what goes out
-        return Judgement("accepted", *(_ANSWERED[way] if patched else _NOT_NEEDED), opened)
-    row = _REFUSED[way]
-    sentence = f"the server {row.sentence.format(platform=opened.platform if opened else None)}"
-    if now:
-        what = f"the {now.probe.credential} that is configured"
-        if now.verdict != "credential":
-            name = now.probe.platform
-            what = f"kimi-code under the name `{name}`" if name else "kimi-code without a name"
-        told = f", and {sentence.removeprefix('the server ')}" if others else ""
-        sentence = f"the server refuses {what}{told}"
+        return _answered(now, opened, patched)
+    if now and renewable and now.status == 401 and _is_login(now) and not _is_good(others):
+        sentence = "the server refuses the login as it is, and only kimi-code may renew it"
+        advice = f"{RENEW}; if it stays refused, {now.meaning.advice}"
+        return Judgement("credential", sentence, advice, works=None)
+    if now and now.verdict == "overload" and verdicts != _DISGUISED:
+        return _overloaded(now, answers, opened)
+    if now and now.verdict not in ("overload", *_REFUSED):
+        return _hands_off(now, now.meaning.meaning, patched)
+    return _refused(now, others, opened, is_old)
+
+
+def _answered(now: Answer, opened: Probe | None, patched: bool) -> Judgement:
+    way: str = opened.way if opened else "nothing"
+    if now.probe.surface == "openai" and not now.probe.alters_identity:
+        way = "revert"  # nothing of the patch is in what goes out
+    row = CATALOGUE["answered"][way if patched else "unpatched"]
+    return Judgement(now.verdict, **row, open=opened, works=True)
+
+
+def _is_login(now: Answer) -> bool:
+    """Tell whether it is a login that is refused."""
+    return (now.verdict, now.probe.credential) == ("credential", "login")
+
+
+def _is_good(others: Sequence[Answer]) -> bool:
+    """Tell whether the login has been taken in another request."""
+    verdicts = [answer.verdict for answer in others if answer.probe.credential == "login"]
+    return any(verdict not in ("credential", *_NO_CLEAR_ANSWER) for verdict in verdicts)
+
+
+def _overloaded(now: Answer, answers: Sequence[Answer], opened: Probe | None) -> Judgement:
+    """Return what a 429 says that is not shown to be a disguise: wait, whatever else is open."""
+    again = {answer.verdict for answer in answers if answer.probe == now.probe}
+    others = {answer.verdict for answer in answers if answer.probe != now.probe}
+    opening = "the server is overloaded"
+    if opened and "overload" not in others and again == {"overload"}:
+        opening += f", or refuses {_named(now)} in disguise: so few requests do not tell"
+        return replace(_hands_off(now, opening), open=opened)
+    return _hands_off(now, opening + (" at times" if "accepted" in again | others else ""))
+
+
+def _refused(
+    now: Answer | None, others: Sequence[Answer], opened: Probe | None, is_old: bool
+) -> Judgement:
+    is_credential = now is not None and now.verdict == "credential"
+    way: str = opened.way if opened else "old" if is_old and not is_credential else "nothing"
+    if now and opened is None and _is_login(now) and _is_good(others):
+        way = "login"
+    row = {**CATALOGUE["refused"][way]}
+    sentence = row.pop("sentence").format(platform=opened.platform if opened else None)
     notes = _notes(others, is_old and way in ("anthropic", "header"))
-    if now and now.verdict == "overload":
-        notes = (
-            "this 429 is no overload: twice in turn the other request was answered",
-            *notes,
-        )
-    if way is None and now and now.verdict == "credential":
-        row = row._replace(advice=now.meaning.advice)
-    elif way is None and is_old:
-        row = _Row(row.sentence, "update kimi-code: a newer one may be let in", "update")
-    return Judgement(now.verdict if now else None, sentence, *row[1:], opened, notes)
+    if now is None:
+        return Judgement(None, f"the server {sentence}", **row, open=opened, notes=notes)
+    if is_credential and way == "nothing":
+        row["advice"] = now.meaning.advice
+    if now.verdict == "overload":
+        notes = ("this 429 is no overload: twice in turn the other request was answered", *notes)
+    what = f"the {now.probe.credential} that is configured" if is_credential else _named(now)
+    told = f"the server refuses {what}{f', and {sentence}' if others else ''}"
+    return Judgement(now.verdict, told, **row, open=opened, notes=notes)
 
 
-def _hands_off(answer: Answer, opening: str, patched: bool) -> Judgement:
+def _named(now: Answer) -> str:
+    name = now.probe.platform
+    return f"kimi-code under the name `{name}`" if name else "kimi-code without a name"
+
+
+def _hands_off(answer: Answer, opening: str, patched: bool = False) -> Judgement:
     """Return what to do where no route could help: never to patch."""
     sentence = f"{opening}: {answer}"
     if answer.verdict == "suspended" and patched:
-        advice = f"undo the fix, then write to {SUPPORT}"
+        advice = "undo the fix, then write to the vendor's support"
         return Judgement("suspended", sentence, advice, "revert")
     return Judgement(answer.verdict, sentence, answer.meaning.advice)
 

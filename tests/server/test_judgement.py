@@ -215,6 +215,39 @@ def test_one_429_beside_one_200_is_overload_at_times() -> None:
     assert "wait" in judged.advice
 
 
+def test_a_429_beside_a_refusal_is_left_open() -> None:
+    """Where the other surface takes no login, four requests tell no disguise from overload."""
+    server = by_request("unpatched", ("overload", "credential", "accepted"))
+    answers, judged = ask("unpatched", server)
+    assert [answer.probe for answer in answers] == [HONEST, ANTHROPIC, HEADER, HONEST]
+    assert (judged.works, judged.recommendation, judged.open) == (False, "none", HEADER)
+    assert "do not tell" in judged.sentence
+    script = iter(["overload", "credential", "accepted", "accepted"])
+    _, judged = ask("unpatched", lambda _: next(script))  # type: ignore[arg-type]
+    assert (judged.open, "at times" in judged.sentence) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("state", "verdicts", "works", "advice"),
+    [
+        ("unpatched", ("credential",) * 3, None, "send one message"),
+        ("anthropic", ("credential",) * 3, None, "send one message"),
+        ("anthropic", ("credential", "identity", "identity"), False, "the login is good"),
+        ("anthropic", ("credential", "identity", "accepted"), False, "header route"),
+        ("header with a key, not signed in", ("credential", "credential"), False, "kimi login"),
+    ],
+)
+def test_a_login_that_can_be_renewed_may_get_an_answer(
+    state: str, verdicts: Sequence[Verdict], works: bool | None, advice: str
+) -> None:
+    """Only kimi-code may renew it, so nothing is claimed, unless the login is seen to be good."""
+    answers, _ = ask(state, by_request(state, verdicts))
+    judged = judge(answers, patched=state != "unpatched", is_old=False, renewable=True)
+    assert judged.works is works
+    assert advice in judged.advice
+    assert judge(answers, patched=False, is_old=False).works is False
+
+
 def test_what_hinders_a_milder_way_is_said() -> None:
     """A surface that takes no login or fails, and an update that might do."""
     _, judged = ask(
