@@ -109,7 +109,7 @@ class Answer:
 def known_words(message: str | None) -> tuple[str, ...]:
     """Return what the catalogue quotes of ``message``: no word of it is anybody's own."""
     told = (message or "").lower()
-    quotes = (text for row in _CATALOGUE["answer"] for text in row.get("says", ()))
+    quotes = (text for row in CATALOGUE["answer"] for text in row.get("says", ()))
     return tuple(text for text in quotes if text in told)
 
 
