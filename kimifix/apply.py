@@ -61,7 +61,6 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
         outcome = partial(outcome, reason=judgement.sentence)
         if request.route == "auto":
             return outcome("not-needed", next=steps)
-        dialogue.progress(f"{judgement.sentence}: {judgement.advice}")
     done = carry_out(
         lambda: draft(request, machine, ask_key),
         dialogue,
@@ -138,7 +137,8 @@ def _chosen(
     is_open = judgement.works or judgement.recommendation.startswith("apply")
     if probed.request is None or not is_open:
         raise KimifixError(judgement.sentence, judgement.advice, *probed.next)
-    return replace(probed.request, is_answered=True), judgement, ()
+    reason = f"{judgement.sentence}: {judgement.advice}"
+    return replace(probed.request, reason=reason), judgement, ()
 
 
 def _verify(

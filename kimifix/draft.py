@@ -44,7 +44,7 @@ class Request:
     """What the user asked for; ``key`` is what came by --key-stdin.
 
     None is what was not asked for: as it is where something is applied, else the default.
-    ``is_answered`` is whether the server has just let in what was asked for.
+    ``reason`` is why the server has just let in what is asked for, None where it was not asked.
     """
 
     home: Path | None = None
@@ -57,7 +57,7 @@ class Request:
     dry_run: bool = False
     sandbox: bool = False
     verify: bool = False
-    is_answered: bool = False
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Proposal:
     moved: tuple[Moved, ...]
     diff: str
     warnings: tuple[str, ...]
+    reason: str | None = None
 
     @property
     def notice(self) -> str | None:
@@ -149,6 +150,7 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
             *([_CLOSED] if mode != base.mode else []),
             *read.losses(document),
         ),
+        request.reason,
     )
     return Draft(read, document, document.content, mode, receipt, proposal)
 
@@ -226,7 +228,7 @@ def _warnings(request: Request, read: Reading, plan: Plan, change: Change) -> It
     if plan.route == "anthropic":
         if request.platform:
             yield "the Anthropic route sends no platform, whatever --platform says"
-        known = request.is_answered or routes.route_of(read.document) == "anthropic"
+        known = request.reason or routes.route_of(read.document) == "anthropic"
         if isinstance(plan.credential, Login) and not known:
             yield (
                 "whether the server takes a login on the Anthropic-compatible surface is not "

@@ -171,7 +171,7 @@ class TerminalDialogue(Generic[Proposal]):
     def __init__(
         self,
         printer: Printer,
-        describe: Callable[[Proposal], tuple[str | None, str | None, str]],
+        describe: Callable[[Proposal], tuple[Iterable[str | None], str | None, str]],
         *,
         yes: bool,
         whole: bool,
@@ -186,7 +186,7 @@ class TerminalDialogue(Generic[Proposal]):
     def propose(self, proposal: Proposal) -> None:
         """Show what would be written."""
         summary, notice, self._question = self._describe(proposal)
-        above = self._printer.lines(summary)
+        above = [line for text in summary for line in self._printer.lines(text)]
         below = self._printer.warnings(proposal.warnings)
         below += self._printer.labelled("notice", "magenta", notice)
         if not self._printer.as_json:
@@ -238,8 +238,8 @@ class TerminalDialogue(Generic[Proposal]):
         return terminal.has_terminal() and not self._printer.as_json
 
 
-def describe_apply(proposal: draft.Proposal) -> tuple[str, str | None, str]:
-    """Return what sums the change up, the policy notice, and the question."""
+def describe_apply(proposal: draft.Proposal) -> tuple[list[str | None], str | None, str]:
+    """Return why it is made and what sums it up, the policy notice, and the question."""
     install = proposal.client
     client = f"kimi-code {install.version or 'of unknown version'}" if install else "no kimi-code"
     platform = f", X-Msh-Platform: {proposal.platform}" if proposal.platform else ""
@@ -249,15 +249,19 @@ def describe_apply(proposal: draft.Proposal) -> tuple[str, str | None, str]:
     )
     settings = f" and {_counted(len(proposal.moved), 'setting')}" if proposal.moved else ""
     tables = _counted(len(proposal.added), "table")
-    return summary, proposal.notice, f"Write {tables}{settings} to {proposal.config}?"
+    return (
+        [proposal.reason, summary],
+        proposal.notice,
+        f"Write {tables}{settings} to {proposal.config}?",
+    )
 
 
-def describe_revert(proposal: revert.Proposal) -> tuple[None, None, str]:
+def describe_revert(proposal: revert.Proposal) -> tuple[list[None], None, str]:
     """Return the question; there is nothing else to say."""
     back = f" and put {_counted(len(proposal.restored), 'setting')} back"
     tables = _counted(len(proposal.removed), "table")
     end = back if proposal.restored else ""
-    return None, None, f"Take {tables} out of {proposal.config}{end}?"
+    return [], None, f"Take {tables} out of {proposal.config}{end}?"
 
 
 def _counted(number: int, noun: str) -> str:

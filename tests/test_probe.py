@@ -666,6 +666,17 @@ def test_auto_takes_the_mildest_route_and_never_a_graver_one(
     assert kimifix("doctor", "--probe").code == 0
 
 
+def test_auto_says_above_the_change_why_it_chose_it(
+    kimifix: Kimifix, server: Server, config: Path
+) -> None:
+    """In the report itself: what is said while waiting goes when the waiting is over."""
+    server.lets_in(LEGACY)
+    result = kimifix("apply", "--route", "auto", "--dry-run")
+    reason, found, _ = " ".join(result.out.split()).partition("kimi-code 2.1.0: header route")
+    assert found
+    assert "answers when kimi-code says that it is `kimi_cli`: take the header route" in reason
+
+
 def test_unreachable_server_is_an_answer(kimifix: Kimifix, server: Server, config: Path) -> None:
     """Where nothing listens kimi-code does not work, and no patch is recommended."""
     env = {

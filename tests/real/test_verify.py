@@ -110,6 +110,20 @@ def test_an_answer_leads_to_the_change(
     assert machine.ask().answered
 
 
+@pytest.mark.parametrize("version", since("2.0.1"))
+def test_a_key_is_read_from_its_variable(trial: Trial) -> None:
+    """The client that is tried out sees the user's environment, and says what it misses there."""
+    options = ("apply", "--yes", "--verify", "--key-env", "MY_KEY", "--route", "anthropic")
+    unset = trial.run(*options)
+    assert unset.code == 1
+    assert "MY_KEY" in unset.err.rpartition("nothing written")[2]
+    assert trial.machine.server.chats() == []
+    trial.env["MY_KEY"] = KEY
+    assert trial.run(*options).code == 0
+    (chat,) = trial.machine.server.chats()
+    assert chat.credential == KEY
+
+
 @VERSIONS
 def test_a_refusal_changes_nothing(trial: Trial) -> None:
     """What the server says is explained, and config, home and state are as they were."""
