@@ -6,7 +6,10 @@ a bug in kimifix and ends in exit code 3.
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class KimifixError(Exception):
