@@ -234,8 +234,8 @@ def _login(
     if found.token is not None and end > machine.now:
         return found
     if found.token is not None and found.renewable:
-        fact = f"the login expired {span(machine.now - end)} ago, as usual, and only kimi-code "
-        fact += "may renew it"
+        ago = span(machine.now - end)
+        fact = f"the login expired {ago} ago, as usual, and only kimi-code may renew it"
         raise UnsentError("login", fact, RENEW, renewing(machine), client_can=True)
     why = f", {found.problem}: `{found.path}`" if found.problem else ""
     fact = "the login has expired for good" if found.present else f"it is not signed in{why}"

@@ -311,7 +311,7 @@ def test_environment_that_changes_requests_is_named(kimifix: Kimifix, config: Pa
     result = kimifix(
         "doctor", env={"KIMI_MODEL_NAME": value, "KIMI_CODE_CUSTOM_HEADERS": f"X: {value}"}
     )
-    assert "KIMI_MODEL_NAME replaces the default model" in " ".join(result.out.split())
+    assert "KIMI_MODEL_NAME: replaces the default model" in " ".join(result.out.split())
     assert value not in result.out + result.err
 
 

@@ -160,12 +160,12 @@ def check_environment(machine: Machine) -> Finding:
     status: Status = "warning" if effects else "info" if proxies else "ok"
     hint = "unset what you do not need, then look again" if effects else None
     if machine.version and not features.PROXIES.works_in(machine.version):
-        effects |= dict.fromkeys(proxies, f"is a proxy that kimi-code {machine.version} ignores")
+        effects |= dict.fromkeys(proxies, f"a proxy that kimi-code {machine.version} ignores")
     elif proxies and all(machine.env[n].strip().lower().startswith("socks") for n in proxies):
         effects |= dict.fromkeys(proxies, "leads through a SOCKS proxy, which --probe cannot use")
     else:
         effects |= dict.fromkeys(proxies, "leads through a proxy, which may refuse by itself")
-    listed = "; ".join(f"{name} {effect}" for name, effect in effects.items())
+    listed = "; ".join(f"{name}: {effect}" for name, effect in effects.items())
     message = listed or "nothing set that changes requests"
     return Finding(status, message, hint, {"variables": sorted(effects)})
 

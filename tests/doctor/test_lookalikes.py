@@ -126,7 +126,7 @@ def test_proxy_is_named_and_no_reason_to_worry(
 def test_old_client_does_not_use_a_proxy(machine: Make) -> None:
     """Before 0.12.0 the variables were for other programs."""
     finding = check_environment(machine(version="0.10.0", HTTPS_PROXY="http://p.test:1"))
-    assert "HTTPS_PROXY is a proxy that kimi-code 0.10.0 ignores" in finding.message
+    assert "HTTPS_PROXY: a proxy that kimi-code 0.10.0 ignores" in finding.message
 
 
 def test_proxy_beside_a_variable_of_the_client(machine: Make) -> None:
