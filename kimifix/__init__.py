@@ -27,6 +27,7 @@ import nothing.
     Where is a 403 explained?            server/answers.toml; all together: server/judgement
     What does doctor look at?            CHECKS in doctor/
     Who sees the environment, stdout?    client/home, terminal
+    Who says it in Chinese?              language, catalogue; all sentences: locale/
 """
 
 __version__ = "0.1.0"

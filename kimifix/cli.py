@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from kimifix import __version__
+from kimifix.language import is_chinese, translated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -247,6 +248,10 @@ def _run(
 
 def run() -> None:
     """Run the command line and end the process."""
+    if is_chinese():
+        from kimifix.help import ChineseHelp
+
+        click.Context.formatter_class = ChineseHelp
     try:
         main(prog_name=_NAME, standalone_mode=False)
     except click.ClickException as error:
@@ -261,7 +266,7 @@ def run() -> None:
         from kimifix.terminal import is_unwritten, put, put_bug
 
         if _is_interrupt(error):  # after the commit none gets here
-            put([("interrupted, nothing written",)], err=True)
+            put([(translated("interrupted, nothing written"),)], err=True)
             sys.exit(130)
         if is_unwritten(error):
             sys.exit(1)

@@ -19,6 +19,7 @@ import click
 
 from kimifix import terminal
 from kimifix.errors import KimifixError
+from kimifix.language import translated
 from kimifix.secret import Secret, redact
 from kimifix.terminal import Line, OutputError, Styled, visible
 
@@ -67,9 +68,11 @@ class Printer:
         self._colour = colour
         self.is_too_late = False  # once the config is written, no error of output counts
 
-    def text(self, line: str = "", *, colour: str | None = None, bold: bool = False) -> None:
+    def text(
+        self, line: str = "", head: str = "", *, colour: str | None = None, bold: bool = False
+    ) -> None:
         """Print one line of the report as it is."""
-        self.put([(Styled(self.shown(line), colour, bold),)])
+        self.put([(Styled(head + self.shown(line), colour, bold),)])
 
     def progress(self, text: str) -> None:
         """Say on stderr what is waited for."""
@@ -101,7 +104,8 @@ class Printer:
             shown = [terminal.cut(line, limit) for line in lines]
             if len(shown) > (room := max(room, _SHORTEST_DIFF)):
                 first, last = room // 2, len(shown) - (room - 1) // 2
-                shown[first:last] = [f"… {last - first} more lines: see them with --dry-run"]
+                more = f"… {last - first} more lines: see them with --dry-run"
+                shown[first:last] = [translated(more)]
         self.put((Styled(line, _DIFF_COLOURS.get(line[:1])),) for line in shown)
 
     def lines(
@@ -110,7 +114,8 @@ class Printer:
         """Return ``text``, if any, in lines behind ``head``, wrapped to the terminal's width."""
         if not text:
             return []
-        indent = sum(len(part.text) for part in head) or terminal.INDENT
+        head = tuple(part._replace(text=translated(part.text)) for part in head)
+        indent = sum(terminal.columns(part.text) for part in head) or terminal.INDENT
         shown = self.shown(text)
         first, *rest = terminal.wrapped(shown, terminal.width() - indent) if wrap else [shown]
         more = ((Styled(" " * indent + line, colour),) for line in rest)
@@ -119,8 +124,8 @@ class Printer:
     def labelled(self, word: str, colour: str, text: str | None) -> list[Line]:
         """Return ``text``, if any, for stderr, behind a word that says what it is."""
         # Whoever reads a pipe wants one line for each message.
-        head = Styled(f"{word}:", colour, bold=True), Styled(" ")
-        return self.lines(text, *head, wrap=terminal.is_terminal(sys.stderr))
+        head = Styled(f"{word}: ", colour, bold=True)
+        return self.lines(text, head, wrap=terminal.is_terminal(sys.stderr))
 
     def warnings(self, warnings: Iterable[str]) -> list[Line]:
         """Return warnings in lines for stderr."""
@@ -146,11 +151,11 @@ class Printer:
         for note in notes:
             self.put(self.lines(note, Styled("note:    ")))
         for command, word in zip(commands, chain(["next:"], repeat("then:")), strict=False):
-            self.text(f"{word:9}{command}", bold=True)
+            self.text(command, terminal.padded(translated(word), 9), bold=True)
 
     def shown(self, text: str) -> str:
         """Return ``text`` as a person gets to see it."""
-        return abbreviated(visible(redact(text)), self._home)
+        return abbreviated(visible(redact(translated(text))), self._home)
 
     def put(self, lines: Iterable[Line], *, err: bool = False) -> None:
         """Print ``lines``, if any; once the config is written, whether or not that works."""
@@ -220,7 +225,7 @@ class TerminalDialogue(Generic[Proposal]):
         if why and instead:
             self._printer.explain(KimifixError(why, instead), "note", "cyan")
         text = "API key of the Kimi Code console (not shown; Enter alone stops)"
-        value = click.prompt(text, "", hide_input=True, show_default=False, err=True)
+        value = click.prompt(translated(text), "", hide_input=True, show_default=False, err=True)
         if not value and why:
             raise KimifixError("no key was given, so nothing was written", instead)
         return Secret(value) if value else None
@@ -258,10 +263,9 @@ def describe_apply(proposal: draft.Proposal) -> tuple[list[str | None], str | No
 
 def describe_revert(proposal: revert.Proposal) -> tuple[list[None], None, str]:
     """Return the question; there is nothing else to say."""
-    back = f" and put {_counted(len(proposal.restored), 'setting')} back"
-    tables = _counted(len(proposal.removed), "table")
-    end = back if proposal.restored else ""
-    return [], None, f"Take {tables} out of {proposal.config}{end}?"
+    taken = f"Take {_counted(len(proposal.removed), 'table')} out of {proposal.config}"
+    settings = _counted(len(proposal.restored), "setting")
+    return [], None, f"{taken} and put {settings} back?" if proposal.restored else f"{taken}?"
 
 
 def _counted(number: int, noun: str) -> str:
@@ -346,19 +350,23 @@ def print_doctor(
         if not verbose and (found.status in _QUIET or found.message in verdict.sentence):
             hidden[found.status] += 1
             continue
-        start = Styled(f"{found.status:9}", _STATUS_COLOURS.get(found.status))
+        word = terminal.padded(translated(found.status), 9)
+        start = Styled(word, _STATUS_COLOURS.get(found.status))
         rows += printer.lines(found.message, start, Styled(f"{name:17}"))
         if found.hint and (verbose or not _is_said(found.hint, verdict.next)):
             rows += printer.lines(f"hint: {found.hint}", Styled(" " * 26), colour="cyan")
     matrix = report.findings["probe"].data.get("answers", ())
-    answers = [f"{'API':11}{'sent as':15}{'HTTP':6}answer"] if matrix else []
+    sent, answer = terminal.padded(translated("sent as"), 15), translated("answer")
+    answers = [f"{'API':11}{sent}{'HTTP':6}{answer}"] if matrix else []
     for one in matrix:
         asked = f"{one['surface']:11}{one['platform'] or '-':15}{one['http'] or '-'!s:6}"
-        answers.append(terminal.cut(printer.shown(asked + one["meaning"]), terminal.width()))
+        line = printer.shown(asked) + printer.shown(one["meaning"])
+        answers.append(terminal.cut(line, terminal.width()))
     for block in (rows, [(line,) for line in answers]):
         printer.put([("",), *block] if block else ())
     if rest := ", ".join(f"{hidden[status]} {status}" for status in _QUIET if hidden[status]):
-        printer.put([("",), (f"{rest}: kimifix doctor --verbose",)])
+        printer.text()
+        printer.text(f"{rest}: kimifix doctor --verbose")
     if file:
         printer.text(f"report: {file}")
 

@@ -18,6 +18,7 @@ import click
 
 from kimifix import __version__
 from kimifix.errors import KimifixError
+from kimifix.language import translated
 from kimifix.secret import Secret, is_invisible, redact
 
 _READER_IS_GONE = (errno.EPIPE, errno.EINVAL)  # EINVAL: on Windows
@@ -117,6 +118,11 @@ def columns(text: str) -> int:
     return len(text) + sum(east_asian_width(character) in "WF" for character in text)
 
 
+def padded(text: str, limit: int) -> str:
+    """Return ``text`` with as many spaces behind it as fill ``limit`` columns."""
+    return text + " " * (limit - columns(text))
+
+
 def folded(text: str, limit: int) -> list[str]:
     """Return ``text`` in pieces of ``limit`` columns, indented behind the first."""
     lines, limit = [], max(limit, INDENT * 10)
@@ -176,7 +182,7 @@ def put_usage(error: click.ClickException) -> None:
     vars(error)["message"] = visible(error.message)
     text = StringIO()
     error.show(text)
-    put(((line,) for line in text.getvalue().rstrip("\n").split("\n")), err=True)
+    put(((translated(line),) for line in text.getvalue().rstrip("\n").split("\n")), err=True)
 
 
 def is_unwritten(error: BaseException) -> bool:
@@ -187,7 +193,7 @@ def is_unwritten(error: BaseException) -> bool:
         return False
     _give_up(sys.stdout)
     if error.errno == errno.ENOSPC:
-        put([(f"error: could not write: {error.strerror}",)], err=True)
+        put([(translated(f"error: could not write: {error.strerror}"),)], err=True)
     return True
 
 
@@ -200,8 +206,8 @@ def put_bug(error: BaseException) -> None:
     report = (
         *(f"| {line}" for line in trace),
         f"kimifix {__version__}, Python {platform.python_version()}, {platform.platform()}",
-        "error: this is a bug in kimifix; the config is as it was or as reported above",
-        "hint: please report it with the lines above",
+        translated("error: this is a bug in kimifix; the config is as it was or as reported above"),
+        translated("hint: please report it with the lines above"),
     )
     put(((line,) for line in report), err=True)
 

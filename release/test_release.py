@@ -142,6 +142,12 @@ def test_zipapp_finds_its_data(user: dict[str, str]) -> None:
     assert run("-c", program, PYZ, env=user) == "server\nTrue\n"
 
 
+def test_zipapp_speaks_chinese(user: dict[str, str]) -> None:
+    """The compiled catalogue is in the wheel, and is read from inside the archive."""
+    env = {**user, "KIMIFIX_LANG": "zh", "PYTHONIOENCODING": "utf-8"}
+    assert run(PYZ, "--help", env=env).startswith("用法")
+
+
 def test_formula_names_the_files(user: dict[str, str]) -> None:
     """The formula has the URL and the checksum of the sdist and of every dependency, in pairs."""
     pairs = re.findall(r'^ +url "(.+)"\n +sha256 "(.+)"$', FORMULA.read_text(), re.MULTILINE)

@@ -7,8 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
+import translations
 from support import rounds
 from support.command import STATE_VARIABLES, Kimifix
+
+from kimifix import __file__ as package
 
 # What a process needs to run at all; everything else that could lead a test to the
 # developer's own files or network is taken away.
@@ -30,9 +33,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say how many cases are tried before modules ask for it, which they do at import."""
+    """Say how many cases are tried before modules ask for it, which they do at import.
+
+    In a checkout compile the catalogue of sentences, too.
+    """
     if config.getoption("--deep"):
         rounds.FACTOR = 10
+    if Path(package).is_relative_to(translations.ROOT / "kimifix"):
+        translations.compile_catalogue()  # nobody has built what is tested
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,6 +68,7 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in STATE_VARIABLES:
         monkeypatch.setenv(name, str(tmp_path / "state"))
     monkeypatch.setenv("PATH", str(tmp_path / "nothing-on-path"))
+    monkeypatch.setenv("KIMIFIX_LANG", "en")
     monkeypatch.chdir(user)
 
 

@@ -16,12 +16,13 @@ import kimifix
 
 FLOORS = ("kimifix.client", "kimifix.server", "kimifix.config")
 VERBS = ("kimifix.apply", "kimifix.revert", "kimifix.doctor")
-TOP = ("kimifix.cli", "kimifix.output", "kimifix.terminal", "kimifix.__main__")
+PRINTED = ("kimifix.terminal", "kimifix.language", "kimifix.catalogue")
+TOP = (*PRINTED, "kimifix.help", "kimifix.cli", "kimifix.output", "kimifix.__main__")
 # What a floor may use besides itself; these know nothing of kimi-code.
 FOUNDATION = ("kimifix.errors", "kimifix.reader", "kimifix.secret", "kimifix.words")
 # Who may import a third-party package.
 THIRD_PARTY = {
-    "click": ("kimifix.cli", "kimifix.output", "kimifix.terminal"),
+    "click": ("kimifix.cli", "kimifix.help", "kimifix.output", "kimifix.terminal"),
     "tomlkit": ("kimifix.config.edit",),
     "platformdirs": ("kimifix.config.storage",),
 }
@@ -116,11 +117,14 @@ def foundation_rests_on_nothing(modules: Modules) -> Iterator[str]:
 
 
 def nothing_looks_up(modules: Modules) -> Iterator[str]:
-    """Only the command line imports a verb or the output; the output may name a verb's types."""
+    """Only the command line imports a verb or the output; the output may name a verb's types.
+
+    What is said is translated where it is printed, and nowhere below.
+    """
     for found in _all_imports(modules):
         knows_types = found.importer == "kimifix.output" and found.for_types
         may = found.importer in ("kimifix.cli", "kimifix.__main__") or knows_types
-        may = may or (found.importer, found.target) == ("kimifix.output", "kimifix.terminal")
+        may = may or (found.importer in TOP and found.target in PRINTED)
         verb = next((verb for verb in VERBS if _within(found.target, (verb,))), None)
         of_another = verb is not None and not _within(found.importer, (verb,))
         if (of_another or found.target in TOP) and not may:
@@ -172,10 +176,10 @@ def imports_can_be_read(modules: Modules) -> Iterator[str]:
 
 
 def environment_has_one_reader(modules: Modules) -> Iterator[str]:
-    """Only the home looks at the process environment."""
+    """Only the home looks at the process environment, and the language, which help needs alone."""
     names = ("environ", "environb", "getenv", "getenvb", "expanduser", "expandvars")
     for name, node in _nodes(modules):
-        if name == "kimifix.client.home":
+        if name in ("kimifix.client.home", "kimifix.language"):
             continue
         if isinstance(node, ast.Attribute) and (
             node.attr in names or _name_of(node) in ("Path.home", "pathlib.Path.home")
@@ -197,7 +201,7 @@ def output_has_one_printer(modules: Modules) -> Iterator[str]:
             yield f"{name}:{call.lineno} writes past the terminal"
     streams = ("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__")
     for name, node in _nodes(modules):
-        if isinstance(node, ast.Attribute) and name not in ("kimifix.output", "kimifix.terminal"):
+        if isinstance(node, ast.Attribute) and name not in ("kimifix.output", *PRINTED):
             touched = [stream for stream in streams if stream == _name_of(node)]
             yield from (f"{name}:{node.lineno} touches {stream}" for stream in touched)
 

@@ -206,7 +206,7 @@ def test_what_is_wrong_and_what_to_type_is_on_the_screen(
 
 def question_on(text: str) -> str | None:
     """Return what is on the screen when a question is."""
-    return text if re.search(r"(\[y/N\]|\)):$", text) else None
+    return text if re.search(r"(\[y/N\]|[)\uff09]):$", text) else None
 
 
 def width_of(line: str) -> int:

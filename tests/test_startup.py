@@ -122,7 +122,8 @@ def present(modules: set[str], unwanted: set[str]) -> set[str]:
 def test_describing_itself_takes_click_alone(loaded: Loaded, arguments: list[str]) -> None:
     """Version and help load the command line and not one module that click does not need."""
     alone = loaded(*arguments, program=_CLICK_ALONE)
-    assert loaded(*arguments) - alone - {"__future__"} == {"kimifix", "kimifix.cli"}
+    ours = {"kimifix", "kimifix.cli", "kimifix.language"}
+    assert loaded(*arguments) - alone - {"__future__"} == ours
 
 
 def test_help_command_takes_no_more_than_help(loaded: Loaded) -> None:
@@ -133,7 +134,7 @@ def test_help_command_takes_no_more_than_help(loaded: Loaded) -> None:
 def test_refusing_an_option_takes_no_verb(loaded: Loaded) -> None:
     """A mistyped option is refused before a verb or a floor is loaded."""
     modules = loaded("apply", "--rout", "header", code=2)
-    needed = {f"kimifix.{name}" for name in ("cli", "errors", "secret", "terminal")}
+    needed = {f"kimifix.{name}" for name in ("cli", "errors", "language", "secret", "terminal")}
     assert present(modules, {"kimifix"}) == {"kimifix", *needed}
 
 

@@ -58,12 +58,13 @@ class Kimifix:
     def _run(
         self, arguments: list[str], stdin: str | None, env: Mapping[str, str] | None
     ) -> Result:
+        env = {**os.environ, **(env or {})}
         done = subprocess.run(
             [sys.executable, *arguments],
             input="" if stdin is None else stdin,
             capture_output=True,
-            encoding=locale.getencoding(),
-            env={**os.environ, **(env or {})},
+            encoding=env.get("PYTHONIOENCODING", locale.getencoding()).partition(":")[0],
+            env=env,
             timeout=120,
             check=False,
         )
