@@ -9,7 +9,7 @@ copied, so that a setting unknown to us can neither run nor leak.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -57,21 +57,10 @@ def decoy(document: Document, base_url: str) -> str:
     in the copy serves, and a `default_model` that names one, are left out.
     """
     base_url = base_url.rstrip("/")
-    providers = {
-        name: _provider(name, entry, base_url)
-        for name, entry in document.providers.items()
-        if entry.get("type") in _TYPES and redact(name) == name
-    }
-    models = {
-        alias: _copy(entry, ("model",), base_url)
-        for name in providers
-        for alias, entry in document.served_by(name).items()
-        if redact(alias) == alias
-    }
-    settings = _settings(document, base_url)
-    if settings.get("default_model") not in (None, *models):
-        del settings["default_model"]
-    return _source(settings, providers, models)
+    named = document.providers.items()
+    providers = [n for n, entry in named if entry.get("type") in _TYPES and redact(n) == n]
+    aliases = [alias for name in providers for alias in document.served_by(name)]
+    return _source(document, providers, [a for a in aliases if redact(a) == a], base_url)
 
 
 def essence(document: Document, more: Mapping[str, Any]) -> str:
@@ -79,41 +68,40 @@ def essence(document: Document, more: Mapping[str, Any]) -> str:
 
     It asks the same models of the same servers with the same secrets, and does nothing else.
     """
-    providers = {name: _copy(entry, ("provider",)) for name, entry in document.providers.items()}
-    models = {alias: _copy(entry, ("model",)) for alias, entry in document.models.items()}
-    return _source({**_settings(document), **more}, providers, models)
+    return _source(document, document.providers, document.models, None, more)
 
 
 def _source(
-    settings: Mapping[str, Any], providers: Mapping[str, Any], models: Mapping[str, Any]
+    document: Document,
+    providers: Iterable[str],
+    aliases: Collection[str],
+    base_url: str | None,
+    more: Mapping[str, Any] | None = None,
 ) -> str:
     # An empty text has no line that could be in the way: everything lands where it belongs.
     edit = Edit("")
     # Source: all versions read `telemetry`; print mode of 0.38.0 obeys nothing else.
     edit.set(("telemetry",), "false")
-    values: dict[KeyPath, Any] = {(name,): value for name, value in settings.items()}
-    values |= {("providers", name): entry for name, entry in providers.items()}
-    values |= {("models", alias): entry for alias, entry in models.items()}
+    data = document.data
+    names = [name for name in _SETTINGS if name in data]
+    if base_url is None or data.get("default_model") in aliases:
+        names += {"default_model"} & data.keys()
+    values: dict[KeyPath, Any] = {(name,): _copy(data[name], (name,), base_url) for name in names}
+    values |= {(name,): value for name, value in (more or {}).items()}
+    for name in providers:
+        entry = document.providers[name]
+        values["providers", name] = copy = _copy(entry, ("provider",), base_url)
+        if base_url and not (isinstance(entry.get("base_url"), str) and entry["base_url"]):
+            usual = _MANAGED_PATH if name == MANAGED else _DEFAULT_PATHS[entry["type"]]
+            copy["base_url"] = base_url + usual
+    for alias in aliases:
+        values["models", alias] = _copy(document.models[alias], ("model",), base_url)
     for path, value in values.items():
         if isinstance(value, Mapping):
             edit.add_table(path, value)
         else:
             edit.set(path, source_of(value))
     return edit.result()
-
-
-def _settings(document: Document, base_url: str | None = None) -> dict[str, Any]:
-    names = ("default_model", *_SETTINGS)
-    data = document.data
-    return {name: _copy(data[name], (name,), base_url) for name in names if name in data}
-
-
-def _provider(name: str, entry: Mapping[str, Any], base_url: str) -> dict[str, Any]:
-    copy: dict[str, Any] = _copy(entry, ("provider",), base_url)
-    if not isinstance(entry.get("base_url"), str) or not entry["base_url"]:
-        path = _MANAGED_PATH if name == MANAGED else _DEFAULT_PATHS[entry["type"]]
-        copy["base_url"] = base_url + path
-    return copy
 
 
 def _copy(value: Any, path: KeyPath, base_url: str | None = None) -> Any:
