@@ -64,16 +64,12 @@ def _runs_on(home: Path, entry: Path, users: set[int]) -> bool:
         title, _, rest = (entry / "stat").read_bytes().partition(b" (")[2].rpartition(b") ")
         if title != _TITLE.encode() or rest[:1] in b"ZX":
             return False
-        theirs = _home_of((entry / "environ").read_bytes(), entry)
-    except PermissionError:
-        theirs = None
-    except (OSError, RuntimeError):  # it has ended, or its home is a loop of symlinks
-        return False
-    if theirs is not None:
-        return theirs == home
-    try:
+        with suppress(PermissionError):
+            theirs = _home_of((entry / "environ").read_bytes(), entry)
+            if theirs is not None:
+                return theirs == home
         return entry.stat().st_uid in users
-    except OSError:
+    except (OSError, RuntimeError):  # it has ended, or its home is a loop of symlinks
         return False
 
 
@@ -81,19 +77,14 @@ def _home_of(variables: bytes, entry: Path) -> Path | None:
     """Return the home that a client with this environment uses, None where it does not say."""
     pairs = (pair.partition(b"=") for pair in variables.split(b"\0"))
     env = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
-    folder = (entry / "cwd").readlink()
-    if env.get("KIMI_CODE_HOME"):
-        return (folder / env["KIMI_CODE_HOME"]).resolve()
-    if env.get("HOME"):
-        return (folder / env["HOME"] / ".kimi-code").resolve()
-    return None
+    theirs = env.get("KIMI_CODE_HOME") or (env.get("HOME") and f"{env['HOME']}/.kimi-code")
+    return ((entry / "cwd").readlink() / theirs).resolve() if theirs else None
 
 
 def _from_ps(home: Path) -> Running:
     output = _output(["/bin/ps", "-axo", "pid=,uid=,stat=,command="])
-    if output is None:
-        return Running((), checked=False)
-    return Running(tuple(_in_ps(output, set(map(str, _users(home))))))
+    found = _in_ps(output, set(map(str, _users(home))))
+    return Running(tuple(found), checked=output != "")
 
 
 def _in_ps(output: str, users: set[str]) -> Iterator[int]:
@@ -111,8 +102,7 @@ def _from_tasklist() -> Running:
     # A client under node.exe cannot be told from other Node programs without a slow
     # WMI query; the native binary has a name of its own.
     command = [system_program("tasklist.exe"), "/fo", "csv", "/nh"]
-    output = _output([*command, "/fi", "imagename eq kimi.exe"])
-    pids = () if output is None else _in_tasklist(output)
+    pids = _in_tasklist(_output([*command, "/fi", "imagename eq kimi.exe"]))
     return Running(pids, checked=bool(pids))
 
 
@@ -130,9 +120,8 @@ def started(pid: int) -> float | None:
             since_boot = (int(ticks) + 1) / os.sysconf("SC_CLK_TCK")
             return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
         if sys.platform != "win32":
-            return time.time() - _seconds(
-                _output(["/bin/ps", "-o", "etime=", "-p", str(pid)]) or ""
-            )
+            elapsed = _output(["/bin/ps", "-o", "etime=", "-p", str(pid)])
+            return time.time() - _seconds(elapsed)
     return None
 
 
@@ -154,20 +143,18 @@ def system_program(name: str) -> str:
     return rf"{buffer.value}\{name}"
 
 
-def _output(command: list[str]) -> str | None:
-    """Return what a program of the system prints, None where it fails."""
+def _output(command: list[str]) -> str:
+    """Return what a program of the system prints, nothing where it fails."""
     import subprocess
 
-    try:
-        done = subprocess.run(
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
             errors="replace",
             timeout=_SECONDS_FOR_PROGRAM,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout if done.returncode == 0 else None
+            check=True,
+        ).stdout
+    return ""

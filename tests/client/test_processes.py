@@ -248,10 +248,10 @@ def test_lines_of_ps() -> None:
 def test_macos_asks_ps(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On macOS ps answers; where it does not, nothing can be told."""
     monkeypatch.setattr(processes, "sys", SimpleNamespace(platform="darwin"))
-    monkeypatch.setattr(processes, "_in_ps", lambda *_: iter((7,)))
+    monkeypatch.setattr(processes, "_in_ps", lambda output, _: iter((7,) if output else ()))
     if Path("/bin/ps").exists():
         assert processes.running(home) == processes.Running((7,))
-    monkeypatch.setattr(processes, "_output", lambda _: None)
+    monkeypatch.setattr(processes, "_output", lambda _: "")
     assert processes.running(home) == processes.Running((), checked=False)
 
 
@@ -310,14 +310,14 @@ def test_output_of_a_program() -> None:
     python = sys.executable
     shown = processes._output([python, "-c", r"import sys; sys.stdout.buffer.write(b'a\xff')"])
     assert shown == "a\N{REPLACEMENT CHARACTER}"
-    assert processes._output([python, "-c", "print('half'); raise SystemExit(1)"]) is None
-    assert processes._output(["/no/such/program"]) is None
+    assert processes._output([python, "-c", "print('half'); raise SystemExit(1)"]) == ""
+    assert processes._output(["/no/such/program"]) == ""
 
 
 def test_program_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program of the system that does not answer is not waited for."""
     monkeypatch.setattr(processes, "_SECONDS_FOR_PROGRAM", 0.2)
-    assert processes._output([sys.executable, "-c", "import time; time.sleep(60)"]) is None
+    assert processes._output([sys.executable, "-c", "import time; time.sleep(60)"]) == ""
 
 
 @linux
