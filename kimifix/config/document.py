@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import tomllib
 from collections.abc import Mapping
@@ -19,29 +20,13 @@ _KINDS: dict[type, str] = {
     **{str: "a string", bool: "a boolean", int: "a number", float: "a number"},
     **{list: "an array", dict: "a table"},
 }
-# A value of the right type for each one that kimifix knows, `*` for every other name (the
-# schema of kimi-code 0.20.0 to 2.1.0). What is not here may be of any type.
-_PROVIDER = {
-    **dict.fromkeys(("type", "base_url", "api_key", "api_key_env", "default_model"), ""),
-    "oauth": dict.fromkeys(("storage", "key", "oauth_host"), ""),
-    **{"env": {"*": ""}, "custom_headers": {"*": ""}},
-}
-_MODEL = {
-    **dict.fromkeys(("provider", "provider_id", "model", "protocol", "base_url"), ""),
-    **dict.fromkeys(("display_name", "api_key", "api_key_env"), ""),
-    **{"capabilities": [""], "max_context_size": 0},
-}
-_SHAPE = {
-    **dict.fromkeys(("default_model", "default_provider"), ""),
-    **{"providers": {"*": _PROVIDER}, "models": {"*": _MODEL}},
-}
 _BOM = "\ufeff"
 _DEEPEST = 100
-_TOO_DEEP = "the config is nested too deep to be read"
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
 load = tomllib.loads
+_SHAPE = load((pkgutil.get_data("kimifix.config", "shape.toml") or b"").decode())
 
 
 class Reference(NamedTuple):
@@ -171,12 +156,13 @@ def parse(content: bytes, path: Path) -> Document:
     text = text.removeprefix(_BOM)
     try:
         data = load(text)
+        is_deep = _depth(data) > _DEEPEST
     except RecursionError:
-        raise ConfigError(path, _TOO_DEEP) from None
+        is_deep = True
     except ValueError as error:  # TOMLDecodeError, and dates and integers out of range
         raise _invalid(path, str(error), text) from None
-    if _is_deep(data):
-        raise ConfigError(path, _TOO_DEEP)
+    if is_deep:
+        raise ConfigError(path, "the config is nested too deep to be read")
     if wrong := _misfit(data, _SHAPE, ()):
         raise ConfigError(path, wrong, "mend it: kimi-code cannot use it either")
     return Document(data, text, bom)
@@ -222,18 +208,14 @@ def _misfit(value: Any, shape: Any, path: tuple[str, ...]) -> str | None:
     return next(filter(None, (_misfit(*one) for one in inside if one[1] is not None)), None)
 
 
-def _is_deep(data: dict[str, Any]) -> bool:
-    """Tell whether ``data`` is too deep to be walked by recursion.
+def _depth(value: Any) -> int:
+    """Return how deep ``value`` is nested; raises ``RecursionError`` for what is far too deep.
 
     tomllib reads tables by header and dotted keys without recursion, however deep.
     """
-    level: list[Any] = [data]
-    for _ in range(_DEEPEST):
-        inside = (item.values() if isinstance(item, dict) else item for item in level)
-        level = [value for values in inside for value in values if isinstance(value, dict | list)]
-        if not level:
-            return False
-    return True
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + max(map(_depth, value.values() if isinstance(value, dict) else value), default=0)
 
 
 def _invalid(path: Path, reason: str, text: str) -> ConfigError:
