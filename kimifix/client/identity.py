@@ -107,16 +107,12 @@ def request_headers(
         own = {}
     who = {**(lowest or {}), **own, **(custom or {})}
     if surface == "openai":
-        headers = _openai(who, machine)
+        credential = {"authorization": f"Bearer {MASK}"}
+        headers = {**_library("6.34.0", machine), **credential, **who, **_FETCH}
     else:
         headers = _anthropic(who, machine, parsed, named_by_library=named_by_library)
     last = {name.lower(): name for name in headers}  # which of two spellings goes out
     return {name: value for name, value in headers.items() if last[name.lower()] == name}
-
-
-def _openai(who: Headers, machine: Machine) -> Headers:
-    credential = {"authorization": f"Bearer {MASK}"}
-    return {**_library("6.34.0", machine), **credential, **who, **_FETCH}
 
 
 def _anthropic(

@@ -92,17 +92,11 @@ def read(home: Home, slot: str) -> Login:
     if not _FILE_NAME.fullmatch(name):
         return Login(slot, path, problem="the slot is no file name")
     try:
-        content = read_file(path, _MAX_BYTES)
+        data = json.loads(read_file(path, _MAX_BYTES))
     except FileNotFoundError:
         return Login(slot, path)
     except OSError as error:
         return Login(slot, path, problem=f"it cannot be read, {error.strerror or error}")
-    return _parsed(slot, path, content)
-
-
-def _parsed(slot: str, path: Path, content: bytes) -> Login:
-    try:
-        data = json.loads(content)
     except (ValueError, RecursionError):
         return Login(slot, path, problem="it is not valid JSON")
     if not isinstance(data, dict):

@@ -140,7 +140,9 @@ def _from_log(lines: list[str]) -> Iterator[_Told]:
         status = _STATUS_CODE.search(match["fields"])
         if match["event"] == "llm request failed":
             noted = _ERROR_MESSAGE.search(match["fields"])
-            text = noted and (noted[2] or _ESCAPE.sub(_unescaped, noted[1] or ""))
+            text = noted and (
+                noted[2] or _ESCAPE.sub(lambda e: " " if e[1] == "n" else e[1], noted[1])
+            )
         else:
             thrown = _THROWN.fullmatch(following.rstrip("\r"))
             text = thrown and thrown["message"]
@@ -148,10 +150,6 @@ def _from_log(lines: list[str]) -> Iterator[_Told]:
             with suppress(ValueError):  # no such day
                 time = datetime.fromisoformat(match["time"])
                 yield time, int(status[1]) if status else None, text
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    return " " if match[1] == "n" else match[1]
 
 
 def _from_wire(lines: list[str]) -> Iterator[_Told]:
