@@ -160,7 +160,7 @@ def parse(content: bytes, path: Path) -> Document:
     except RecursionError:
         is_deep = True
     except ValueError as error:  # TOMLDecodeError, and dates and integers out of range
-        raise _invalid(path, str(error), text) from None
+        raise _invalid(path, str(error).partition(";")[0], text) from None
     if is_deep:
         raise ConfigError(path, "the config is nested too deep to be read")
     if wrong := _misfit(data, _SHAPE, ()):
