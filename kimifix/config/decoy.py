@@ -8,42 +8,25 @@ copied, so that a setting unknown to us can neither run nor leak.
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from kimifix.config.change import KeyPath
-from kimifix.config.document import MANAGED, Document
+from kimifix.config.document import MANAGED, Document, load
 from kimifix.config.edit import Edit, source_of
 from kimifix.secret import ADDRESS_NAME, MASK, is_secret_path, redact
 
 DUMMY = "kimifix-dummy"
 
-# The settings that are copied, and the keys by the table in which they stand: read in
-# kimi-code 0.10.0 to 2.1.0. Which model is asked, and how; `identity` renames the product
-# in the User-Agent (2.1.0); `experimental` switches code paths, and has switches alone.
-_SETTINGS = ("default_provider", "default_thinking", "thinking", "identity", "experimental")
-_HOW = (
-    "max_context_size max_input_size max_output_size capabilities reasoning_key "
-    "adaptive_thinking support_efforts default_effort off_effort"
-)
-_KEYS = {
-    "provider": "type base_url api_key api_key_env oauth env custom_headers default_model",
-    "model": "provider provider_id model name aliases base_url api_key oauth protocol beta_api "
-    f"overrides {_HOW}",
-    "overrides": _HOW,
-    "oauth": "storage key oauth_host",
-    "thinking": "enabled mode effort keep",
-    "identity": "name slug",
-}
+_COPIED = load((pkgutil.get_data("kimifix.config", "copied.toml") or b"").decode())
 _FREE_TABLES = ("env", "custom_headers")
 
-# The types that talk to the Kimi API; providers of other vendors go, with their models.
-_TYPES = ("kimi", "anthropic")
-
-# Where each kind of provider goes when it has no `base_url`, as a path.
-_DEFAULT_PATHS = {"kimi": "/v1", "anthropic": ""}
+# The types that talk to the Kimi API, and where each goes that has no `base_url`, as a path;
+# providers of other vendors go, with their models.
+_TYPES = {"kimi": "/v1", "anthropic": ""}
 _MANAGED_PATH = "/coding/v1"
 
 _PLAIN_SEGMENT = re.compile(r"[a-z]{1,16}|v\d{1,2}")
@@ -58,7 +41,7 @@ def decoy(document: Document, base_url: str) -> str:
     """
     base_url = base_url.rstrip("/")
     named = document.providers.items()
-    providers = [n for n, entry in named if entry.get("type") in _TYPES and redact(n) == n]
+    providers = [n for n, entry in named if entry.get("type") in [*_TYPES] and redact(n) == n]
     aliases = [alias for name in providers for alias in document.served_by(name)]
     return _source(document, providers, [a for a in aliases if redact(a) == a], base_url)
 
@@ -83,7 +66,7 @@ def _source(
     # Source: all versions read `telemetry`; print mode of 0.38.0 obeys nothing else.
     edit.set(("telemetry",), "false")
     data = document.data
-    names = [name for name in _SETTINGS if name in data]
+    names = [name for name in _COPIED["settings"] if name in data]
     if base_url is None or data.get("default_model") in aliases:
         names += {"default_model"} & data.keys()
     values: dict[KeyPath, Any] = {(name,): _copy(data[name], (name,), base_url) for name in names}
@@ -92,7 +75,7 @@ def _source(
         entry = document.providers[name]
         values["providers", name] = copy = _copy(entry, ("provider",), base_url)
         if base_url and not (isinstance(entry.get("base_url"), str) and entry["base_url"]):
-            usual = _MANAGED_PATH if name == MANAGED else _DEFAULT_PATHS[entry["type"]]
+            usual = _MANAGED_PATH if name == MANAGED else _TYPES[entry["type"]]
             copy["base_url"] = base_url + usual
     for alias in aliases:
         values["models", alias] = _copy(document.models[alias], ("model",), base_url)
@@ -111,7 +94,9 @@ def _copy(value: Any, path: KeyPath, base_url: str | None = None) -> Any:
     """
     name = path[-1]
     if isinstance(value, Mapping):
-        keys: Iterable[str] = value if name in _FREE_TABLES else _KEYS.get(name, "").split()
+        keys: Iterable[str] = (
+            value if name in _FREE_TABLES else _COPIED["keys"].get(name, "").split()
+        )
         if name == "experimental":
             keys = [key for key, item in value.items() if isinstance(item, bool)]
         copy = {key: _copy(value[key], (*path, key), base_url) for key in keys if key in value}
