@@ -17,6 +17,7 @@ from kimifix.credentials import AskKey
 from kimifix.draft import Proposal, Request, draft
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine, observe
+from kimifix.reader import shipped
 from kimifix.words import quoted
 
 if TYPE_CHECKING:
@@ -105,11 +106,10 @@ def _require_client(machine: Machine) -> None:
 def _sandboxed(real: Machine) -> Machine:
     """Return the machine with a new private home, in it a copy of the config or a sample."""
     import tempfile
-    from pkgutil import get_data
 
     # The sample is what `kimi login` of 0.38.0 and 2.1.0 wrote (the same bytes) against a
     # stand-in for the vendor's hosts.
-    sample = get_data("kimifix.config", "sample.toml") or b""
+    sample = shipped("config/sample.toml")
     content = real.reading.snapshot.content or sample
     folder = Path(tempfile.mkdtemp(prefix="kimifix-sandbox-"))
     machine = Machine(Home(folder, "sandbox"), real.env, real.now)

@@ -1,11 +1,16 @@
-"""Reading files that somebody else may have put there: never waited for, never too much."""
+"""Reading files, most of which somebody else may have put there.
+
+Those are never waited for, and never read without end.
+"""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import pkgutil
 import stat
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,3 +89,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
+
+
+def shipped(name: str) -> bytes:
+    """Return the content of a file of this package, such as `config/sample.toml`."""
+    return pkgutil.get_data("kimifix", name) or b""
+
+
+def tables(name: str) -> dict[str, Any]:
+    """Return what a TOML file of this package holds."""
+    return tomllib.loads(shipped(name).decode())

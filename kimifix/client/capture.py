@@ -17,7 +17,6 @@ process and nothing else. What keeps it on this machine, each measured alone wit
 from __future__ import annotations
 
 import json
-import pkgutil
 import re
 import sys
 import tomllib
@@ -29,6 +28,7 @@ from kimifix.client.leash import Overlay, leash, write_private
 from kimifix.client.login import slot_of
 from kimifix.client.recorder import Captured, Recorder
 from kimifix.errors import KimifixError
+from kimifix.reader import shipped
 from kimifix.secret import is_identity_header
 
 _PROMPT = "say pong"
@@ -112,7 +112,7 @@ def _prepare(
     for slot in _slots([*providers, *data.get("models", {}).values()], hosts):
         write_private(credentials / f"{slot}.json", _CREDENTIALS)
     guard = place.user / "guard.cjs"
-    guard.write_bytes(pkgutil.get_data("kimifix.client", guard.name) or b"")
+    guard.write_bytes(shipped("client/guard.cjs"))
 
     variables = {name: env[name] for name in _PASSED_ON.split() if name in env}
     for name in (entry.get("api_key_env") for entry in providers):

@@ -9,10 +9,8 @@ their documentation or the source of kimi-code describes.
 from __future__ import annotations
 
 import os
-import pkgutil
 import re
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -23,7 +21,7 @@ from typing import Literal, NamedTuple
 from kimifix.client.features import Version, parse_version
 from kimifix.client.home import Home, user_home
 from kimifix.errors import KimifixError
-from kimifix.reader import read_json, read_text
+from kimifix.reader import read_json, read_text, tables
 
 Kind = Literal["client", "legacy", "unrelated", "unknown"]
 
@@ -36,7 +34,7 @@ _NO_VERSION = Version((0, 0, 0))
 _LAUNCHER_MAX_BYTES = 256 * 1024
 
 # Every path that somebody's installer made, and what it tells.
-_PLACES = tomllib.loads((pkgutil.get_data("kimifix.client", "places.toml") or b"").decode())
+_PLACES = tables("client/places.toml")
 
 # A launcher script names the program it starts: absolute, or relative to its own folder
 # after a variable, quoted in any of the ways of sh, cmd and PowerShell. That of yarn on

@@ -8,20 +8,20 @@ copied, so that a setting unknown to us can neither run nor leak.
 
 from __future__ import annotations
 
-import pkgutil
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from kimifix import reader
 from kimifix.config.change import KeyPath
-from kimifix.config.document import MANAGED, Document, load
+from kimifix.config.document import MANAGED, Document
 from kimifix.config.edit import Edit, source_of
 from kimifix.secret import ADDRESS_NAME, MASK, is_secret_path, redact
 
 DUMMY = "kimifix-dummy"
 
-_COPIED = load((pkgutil.get_data("kimifix.config", "copied.toml") or b"").decode())
+_COPIED = reader.tables("config/copied.toml")
 _FREE_TABLES = ("env", "custom_headers")
 
 # The types that talk to the Kimi API, and where each goes that has no `base_url`, as a path;

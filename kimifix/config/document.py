@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 import re
 import tomllib
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kimifix import reader
 from kimifix.errors import ConfigError
 
 MANAGED = "managed:kimi-code"
@@ -26,7 +26,7 @@ _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
 load = tomllib.loads
-_SHAPE = load((pkgutil.get_data("kimifix.config", "shape.toml") or b"").decode())
+_SHAPE = reader.tables("config/shape.toml")
 
 
 class Reference(NamedTuple):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from kimifix import reader
 from kimifix.config.change import Change, KeyPath
-from kimifix.config.document import MANAGED, OWN, Document, load, same
+from kimifix.config.document import MANAGED, OWN, Document, same
 from kimifix.errors import KimifixError
 from kimifix.secret import is_identity_header
 
@@ -215,7 +215,9 @@ def _twins(document: Document, plan: Plan) -> tuple[dict[str, dict[str, Any]], d
         # A `protocol` is of the Anthropic route that is in place, else of the server's list.
         dropped = "protocol" if route_of(plan.present) == "anthropic" else None
         ours = [{k: v for k, v in m.items() if k != dropped} for m in plan.present.twins.values()]
-        known = [model for model in ours if "model" in model] or _built_in()
+        known = [model for model in ours if "model" in model] or reader.tables(
+            "config/built_in.toml"
+        )["model"]
         return {f"{OWN}/{model['model']}": _twin(model, plan) for model in known}, {}
     of: dict[str, str] = {}
     taken = document.models.keys() - document.twins.keys()
@@ -234,12 +236,6 @@ def _twins(document: Document, plan: Plan) -> tuple[dict[str, dict[str, Any]], d
         of[alias] = name
         taken.add(name)
     return {of[alias]: _twin(model, plan) for alias, model in managed.items()}, of
-
-
-def _built_in() -> list[dict[str, Any]]:
-    content = pkgutil.get_data("kimifix.config", "built_in.toml") or b""
-    models: list[dict[str, Any]] = load(content.decode())["model"]
-    return models
 
 
 def _twin(model: Mapping[str, Any], plan: Plan) -> dict[str, Any]:

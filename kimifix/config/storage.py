@@ -33,15 +33,6 @@ from kimifix.errors import ChangedMeanwhileError, KimifixError
 BACKUPS_KEPT = 10
 STATE_IN_HOME = ".kimifix"
 
-_README = """\
-This folder was made by kimifix, a command-line tool for kimi-code.
-It holds one folder for each kimi-code config.toml that kimifix has changed:
-  receipt.json   what was written and what was there before
-  backups/       the file as it was before
-`kimifix revert` needs them to give back the same bytes. When nothing of kimifix
-is in your config any more, you can delete this folder.
-"""
-
 
 class Store:
     """What kimifix remembers of one config: its receipt and its backups.
@@ -279,7 +270,7 @@ class Store:
         self._make_folder(self.folder)
         with suppress(FileExistsError):
             (self.root / "README.txt").touch(PRIVATE_FILE, exist_ok=False)
-            (self.root / "README.txt").write_text(_README, encoding="utf-8")
+            (self.root / "README.txt").write_bytes(reader.shipped("config/state.txt"))
         with files.locked(self.folder / "lock"):
             yield
 

@@ -6,17 +6,16 @@ name, path, host or key is in it, whoever wrote it where.
 
 from __future__ import annotations
 
-import pkgutil
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kimifix.config.document import Document
 from kimifix.doctor.finding import Finding, Verdict
+from kimifix.reader import tables
 from kimifix.server.answers import REQUEST_ID, known_words
 
-_RULES = tomllib.loads((pkgutil.get_data("kimifix.doctor", "allowed.toml") or b"").decode())
+_RULES = tables("doctor/allowed.toml")
 _ALLOWED = {name: rule for names, rule in _RULES.items() for name in names.split()}
 _ALLOWED["request_id"] = REQUEST_ID.pattern
 _HIDDEN = "(not shown)"

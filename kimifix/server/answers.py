@@ -7,11 +7,11 @@ concurrency. What matches nothing is unknown, and nothing is claimed about it.
 
 from __future__ import annotations
 
-import pkgutil
 import re
-import tomllib
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+
+from kimifix.reader import tables
 
 Surface = Literal["openai", "anthropic"]
 AboutAccount = Literal["suspended", "quota", "plan", "credential"]
@@ -29,7 +29,7 @@ REQUEST_ID = re.compile(
     r"|[0-9a-f]{16,64}|[0-9A-HJKMNP-TV-Z]{26})|req_[0-9A-Za-z]{24}"
 )
 
-CATALOGUE = tomllib.loads((pkgutil.get_data("kimifix.server", "answers.toml") or b"").decode())
+CATALOGUE = tables("server/answers.toml")
 
 
 class Meaning(NamedTuple):
