@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,12 +18,12 @@ from typing import NamedTuple
 from unicodedata import east_asian_width
 
 import pytest
-from support import catalogue, certificate
-from support.catalogue import Row
+from support import catalogue, certificate, vendor
 from support.certificate import Certificate
 from support.command import Kimifix
 from support.configs import install_client, sign_in, write_config
-from support.stub_server import Request, Stub, response
+from support.stub_server import Stub
+from support.vendor import ANTHROPIC, HONEST, HOST, LEGACY, Answers
 
 if sys.platform == "win32":
     pytest.skip("its terminals are others", allow_module_level=True)
@@ -34,22 +33,6 @@ from support.terminal import Terminal
 SCREENS = Path(__file__).with_name("screens")
 LANGUAGES = sorted(folder.name for folder in SCREENS.iterdir())
 ROWS, COLUMNS = 24, 80
-HOST = "api.kimi.com"
-HONEST = ("openai", "kimi_code_cli")
-ANTHROPIC = ("anthropic", "kimi_code_cli")
-LEGACY = ("openai", "kimi_cli")
-
-# The network in our hands: every name leads to the server of the test.
-DRIVER = """
-import socket, sys
-names = socket.getaddrinfo
-port = sys.argv.pop(1)
-socket.getaddrinfo = lambda host, _, *more, **named: names("127.0.0.1", port, *more, **named)
-from kimifix.__main__ import main
-main()
-"""
-
-Answers = dict[tuple[str, str | None], Row]
 
 
 @dataclass
@@ -66,18 +49,6 @@ class Place:
     def config(self) -> Path:
         """The config."""
         return self.home / "config.toml"
-
-    def talk(self, connection: socket.socket, request: Request) -> None:
-        """Answer a request by its surface and identity."""
-        surface = "anthropic" if "/messages" in request.line else "openai"
-        platform = {name.lower(): value for name, value in request.headers}.get("x-msh-platform")
-        body: dict[str, object] = {"type": "message", "object": "chat.completion", "choices": []}
-        body |= {"role": "assistant", "content": [], "id": "x"}
-        row = self.answers.get((surface, platform))
-        if row is not None:
-            body = row.body("anthropic" if surface == "anthropic" else "openai")
-        status = row.status if row is not None else 200
-        connection.sendall(response(status, body, "content-type: application/json"))
 
 
 class Screen(NamedTuple):
@@ -149,7 +120,7 @@ TABLE = {
 
 
 @pytest.fixture(scope="module")
-def vendor(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+def vendors(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """A certificate for the vendor's host."""
     openssl = shutil.which("openssl")
     if openssl is None:
@@ -159,7 +130,7 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 @pytest.fixture
 def place(
-    kimifix: Kimifix, home: Path, vendor: Certificate, monkeypatch: pytest.MonkeyPatch
+    kimifix: Kimifix, home: Path, vendors: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Place]:
     """A signed-in kimi-code 2.1.0 as a login leaves it, and the network in our hands."""
     user = home.parent
@@ -168,9 +139,9 @@ def place(
     write_config(home, mode=0o600)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(vendor.path))
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(vendors.path))
     place = Place(kimifix, user, home, {})
-    with Stub(place.talk, tls=vendor.context) as server:
+    with Stub(vendor.answering(place.answers), tls=vendors.context) as server:
         place.port = server.port
         yield place
 
@@ -184,7 +155,7 @@ def test_what_is_wrong_and_what_to_type_is_on_the_screen(
     screen = TABLE[name]
     screen.prepare(place)
     place.answers |= screen.answers or {}
-    command = [sys.executable, "-c", DRIVER, str(place.port), *screen.command.split()]
+    command = vendor.command(place.port, *screen.command.split())
     env = {**os.environ, "KIMIFIX_LANG": language, "TERM": "xterm", "NO_COLOR": "1"}
     with Terminal(command, env, place.user, (ROWS, COLUMNS)) as terminal:
         asked = ""
