@@ -10,12 +10,11 @@ edit, and with `--editors` toml-cli (PyPI) and toml-patch (npm), which are insta
 if they are not there. `--kimi PATH` adds the client's own `kimi --version` and
 `kimi doctor`. The commands take turns, and every figure is the median of all rounds.
 
-Prints the result as Markdown. `--write` writes it to `benchmarks/README.md`, draws
-`benchmarks/scaling.svg`, and puts a short form between the lines `<!-- performance: begin -->`
-and `<!-- performance: end -->` of each README that has them. Linux and macOS.
+Prints the result as Markdown. `--write` writes it to `benchmarks/README.md` and draws
+`benchmarks/scaling.svg`. Linux and macOS.
 """
 
-# ruff: noqa: RUF001 (one of the READMEs is in Chinese)
+# ruff: noqa: RUF001 (signs of the tables)
 
 from __future__ import annotations
 
@@ -355,10 +354,10 @@ def targets(commands: dict[str, Case], scaling: dict[int, dict[str, Case]]) -> l
     ]
 
 
-def command_table(commands: dict[str, Case], words: dict[str, str]) -> list[str]:
+def command_table(commands: dict[str, Case]) -> list[str]:
     """Return the table of the commands on a small config."""
     click = commands["import click"].time
-    lines = [f"| | {words['time']} | {words['click']} | {words['floor']} | {words['peak']} |"]
+    lines = ["| | time | ÷ `import click` | ÷ its own imports | peak memory |"]
     lines.append("|---|--:|--:|--:|--:|")
     for name, case in commands.items():
         if name.startswith("floor of ") or name == "python":
@@ -373,11 +372,11 @@ def command_table(commands: dict[str, Case], words: dict[str, str]) -> list[str]
     return lines
 
 
-def scaling_table(scaling: dict[int, dict[str, Case]], words: dict[str, str]) -> list[str]:
+def scaling_table(scaling: dict[int, dict[str, Case]]) -> list[str]:
     """Return the table of the editors by the number of models."""
     names = list(next(iter(scaling.values())))
     head = [f"`{name}`" if name in ("apply", "revert", "doctor") else name for name in names]
-    lines = [f"| {words['models']} | " + " | ".join(head) + " |", "|--:" * (len(names) + 1) + "|"]
+    lines = ["| models | " + " | ".join(head) + " |", "|--:" * (len(names) + 1) + "|"]
     for size, cases in scaling.items():
         cells = [
             f"{seconds(cases[n].time)}, {cases[n].peak:.0f} MiB" if n in cases else "–"
@@ -405,65 +404,29 @@ def machine_shape() -> str:
     )
 
 
-WORDS = {
-    "README.md": {
-        "time": "time",
-        "click": "÷ `import click`",
-        "floor": "÷ its own imports",
-        "peak": "peak memory",
-        "models": "models",
-        "alt": "time by number of models",
-        "intro": "Whole processes, medians of {rounds} rounds that take turns, {date}, {shape}. "
-        "The config is that of a fresh login; `apply` includes backup, receipt and both proofs.",
-        "scaling": "*Round trip*: a script that parses, changes one value and dumps; *same edit*: "
-        "one that adds the provider and all twins. `revert` and `doctor` read the patched config, "
-        f"which has twice as many models. A tool that took more than {LONGEST_SECONDS:.0f} s is "
-        "not asked to edit the next larger file.",
-        "more": "More figures, and how to measure: [benchmarks](benchmarks/README.md).",
-    },
-    "README.zh-CN.md": {
-        "time": "时间",
-        "click": "÷ `import click`",
-        "floor": "÷ 自身的导入",
-        "peak": "内存峰值",
-        "models": "模型数",
-        "alt": "随模型数变化的时间",
-        "intro": "整个进程的耗时，{rounds} 轮交替测量的中位数，{date}，{shape}。"
-        "配置为刚登录后的样子；`apply` 包含备份、改动记录和两次验证。",
-        "more": "更多数据与测量方法：[benchmarks](benchmarks/README.md)。",
-    },
-}
-
-
-def section(commands: dict[str, Case], rounds: int, name: str) -> str:
-    """Return the performance section of the README ``name``: the commands, and the plot."""
-    words = WORDS[name]
-    date = time.strftime("%Y-%m-%d", time.gmtime())
-    intro = words["intro"].format(rounds=rounds, date=date, shape=machine_shape())
-    plot = f"![{words['alt']}](benchmarks/scaling.svg)"
-    return "\n".join([intro, "", *command_table(commands, words), "", plot, "", words["more"]])
+INTRO = (
+    "Whole processes, medians of {rounds} rounds that take turns, {date}, {shape}. "
+    "The config is that of a fresh login; `apply` includes backup, receipt and both proofs."
+)
+SCALING = (
+    "*Round trip*: a script that parses, changes one value and dumps; *same edit*: "
+    "one that adds the provider and all twins. `revert` and `doctor` read the patched config, "
+    f"which has twice as many models. A tool that took more than {LONGEST_SECONDS:.0f} s is "
+    "not asked to edit the next larger file."
+)
 
 
 def whole(commands: dict[str, Case], scaling: dict[int, dict[str, Case]], rounds: int) -> str:
     """Return all that was measured, for `benchmarks/README.md`."""
-    words = WORDS["README.md"]
-    short = section(commands, rounds, "README.md").removesuffix(words["more"]).rstrip()
-    lines = ["# How long it takes", "", short.replace("](benchmarks/", "](")]
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    lines = ["# How long it takes", ""]
+    lines += [INTRO.format(rounds=rounds, date=date, shape=machine_shape()), ""]
+    lines += [*command_table(commands), "", "![time by number of models](scaling.svg)"]
     lines += ["", "Measure it yourself: `python benchmarks/bench.py --help`."]
-    lines += ["", "## More models in the config", "", words["scaling"], ""]
-    lines += [*scaling_table(scaling, words), "", "## What is asked for", ""]
+    lines += ["", "## More models in the config", "", SCALING, ""]
+    lines += [*scaling_table(scaling), "", "## What is asked for", ""]
     lines += ["| ratio | measured | at most | |", "|---|--:|--:|---|", *targets(commands, scaling)]
     return "\n".join([*lines, ""])
-
-
-def put_in(path: Path, text: str) -> None:
-    """Put ``text`` between the performance marks of a document, if it has them."""
-    old = path.read_text(encoding="utf-8")
-    marks = ("<!-- performance: begin -->", "<!-- performance: end -->")
-    head, begin, rest = old.partition(marks[0])
-    _, end, tail = rest.partition(marks[1])
-    if begin and end:
-        path.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
 
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 840, 440, 70, 190, 46, 56
@@ -540,7 +503,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--models", default=",".join(map(str, MODELS)))
     parser.add_argument("--kimi", type=Path, help="the `kimi` of an installed kimi-code")
     parser.add_argument("--editors", type=Path, metavar="DIR")
-    parser.add_argument("--write", action="store_true", help="bring READMEs and plot up to date")
+    parser.add_argument("--write", action="store_true", help="bring README and plot up to date")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all medians there, too")
     return parser.parse_args()
 
@@ -569,8 +532,6 @@ def main() -> None:
     if options.write:
         (ROOT / "benchmarks" / "scaling.svg").write_text(plot(scaling), encoding="utf-8")
         (ROOT / "benchmarks" / "README.md").write_text(result, encoding="utf-8")
-        for name in WORDS:
-            put_in(ROOT / name, section(commands, options.rounds, name))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,21 @@
-"""Draw `doctor.svg`: what `kimifix doctor` really prints to somebody who is locked out.
+"""Draw what `kimifix doctor --probe` really prints to somebody who is locked out.
 
-    python docs/make_svg.py [--output FILE]
+    python docs/make_svg.py [--output FOLDER]
 
-Runs the installed `kimifix` in a new folder that looks like the home of a user: kimi-code
-as npm lays it out, a login, a config as a fresh login writes it, and the client's own log
-of a request that was refused. Needs nothing beside kimifix and its test suite.
+Runs kimifix in a new folder that looks like the home of a user: kimi-code as npm lays it
+out, a login, and a config as a fresh login writes it; a server on this machine refuses as
+the vendor's does. `doctor.svg` is in English, `doctor.zh-CN.svg` in Chinese. Needs nothing
+beside kimifix, its test suite and openssl.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
+import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
-import time
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -24,59 +23,53 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from support import catalogue, certificate, vendor  # noqa: E402
 from support.configs import install_client, sign_in, write_config  # noqa: E402
+from support.stub_server import Stub  # noqa: E402
 
+from kimifix.terminal import columns  # noqa: E402
+
+PICTURES = {"en": "doctor.svg", "zh": "doctor.zh-CN.svg"}
+TITLE = "kimifix doctor --probe"
 COLUMNS = 92
 CHARACTER, LINE, FONT_SIZE, MARGIN, TITLE_BAR = 8.4, 19, 14, 18, 34
 INK, PAPER, BAR, DIM = "#d8dee9", "#1b1f27", "#2a303b", "#8b95a7"
 COLOURS = {31: "#f47067", 32: "#7ec97b", 33: "#e2b34c", 34: "#6cb6ff", 36: "#56c2c2"}
 SGR = re.compile(r"\x1b\[([\d;]*)m")
 
-REFUSED = (
-    "403 Kimi For Coding is currently only available for Coding Agents such as Kimi CLI, "
-    "Claude Code, Roo Code, Kilo Code, etc."
-)
+REFUSED: vendor.Answers = {
+    vendor.HONEST: catalogue.IDENTITY,
+    vendor.ANTHROPIC: catalogue.IDENTITY,
+}
 
 
-def session(folder: Path) -> str:
-    """Return what `kimifix doctor` prints, with colours, to the user whose home is ``folder``."""
+def session(folder: Path, language: str) -> str:
+    """Return what the command prints, with colours, to the user whose home is ``folder``."""
     home = folder / ".kimi-code"
     home.mkdir(mode=0o700)
     write_config(home, mode=0o600)
-    now = int(time.time())
-    sign_in(home, expires_at=now + 50 * 60 + 30)
-    _leave_a_refusal(home, now - 5 * 60)
+    sign_in(home)
     programs = install_client(folder / ".npm-global")
-    done = subprocess.run(
-        [Path(sysconfig.get_path("scripts")) / "kimifix", "doctor"],
-        env={
-            "HOME": str(folder),
-            "PATH": f"{programs}:/usr/bin:/bin",
-            "COLUMNS": str(COLUMNS),
-            "FORCE_COLOR": "1",
-            "PYTHONUTF8": "1",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        check=False,  # the exit code is the verdict on the home
-    )
+    trusted = certificate.make(shutil.which("openssl") or "openssl", folder, vendor.HOST)
+    with Stub(vendor.answering(REFUSED), tls=trusted.context) as server:
+        done = subprocess.run(
+            vendor.command(server.port, *TITLE.split()[1:]),
+            env={
+                "HOME": str(folder),
+                "PATH": f"{programs}:/usr/bin:/bin",
+                "COLUMNS": str(COLUMNS),
+                "FORCE_COLOR": "1",
+                "KIMIFIX_LANG": language,
+                "NODE_EXTRA_CA_CERTS": str(trusted.path),
+                "PYTHONUTF8": "1",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # what is waited for
+            encoding="utf-8",
+            check=False,  # the exit code is the verdict on the home
+        )
     return done.stdout
-
-
-def _leave_a_refusal(home: Path, seconds: int) -> None:
-    """Leave what kimi-code 2.1.0 notes in ``home`` when the server refuses its identity."""
-    error: dict[str, object] = {
-        "code": "provider.auth_error",
-        "message": REFUSED,
-        "name": "APIStatusError",
-    }
-    error |= {"details": {"statusCode": 403}, "retryable": False}
-    ended = {"type": "turn.ended", "agentId": "main", "turnId": 0, "reason": "failed"}
-    log = home / "sessions" / "wd_project" / "session_1" / "agents" / "main" / "wire.jsonl"
-    log.parent.mkdir(parents=True)
-    log.write_text(json.dumps(ended | {"error": error, "time": seconds * 1000}) + "\n")
 
 
 def runs(line: str) -> Iterator[tuple[int, str, str]]:
@@ -87,7 +80,7 @@ def runs(line: str) -> Iterator[tuple[int, str, str]]:
     for text, codes in zip(parts[::2], [*parts[1::2], ""], strict=True):
         if text.strip():
             yield column, text, f'fill="{colour}"' + (' font-weight="bold"' if bold else "")
-        column += len(text)
+        column += columns(text)
         for code in (int(code or 0) for code in codes.split(";")) if codes != "" else ():
             if code == 0:
                 colour, bold = INK, False
@@ -124,7 +117,7 @@ def svg(title: str, output: str) -> str:
             indent = len(text) - len(text.lstrip())
             x = MARGIN + CHARACTER * (column + indent)
             # The length keeps the columns in line whatever the font's own width.
-            length = CHARACTER * len(text.strip())
+            length = CHARACTER * columns(text.strip())
             drawn.append(
                 f'<text x="{x:.1f}" y="{y}" textLength="{length:.1f}" xml:space="preserve" '
                 f"{style}>{escape(text.strip(), quote=False)}</text>"
@@ -133,13 +126,14 @@ def svg(title: str, output: str) -> str:
 
 
 def main() -> None:
-    """Draw the picture."""
+    """Draw the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "doctor.svg")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="kimifix-picture-") as folder:
-        output = session(Path(folder).resolve())
-    options.output.write_text(svg("kimifix doctor", output), encoding="utf-8")
+    for language, name in PICTURES.items():
+        with tempfile.TemporaryDirectory(prefix="kimifix-picture-") as folder:
+            output = session(Path(folder).resolve(), language)
+        (options.output / name).write_text(svg(TITLE, output), encoding="utf-8")
 
 
 if __name__ == "__main__":
