@@ -148,7 +148,7 @@ def test_tool_keeps_the_translation_of_a_sentence_that_has_changed_a_little() ->
         ),
         pytest.param(
             "the server refuses kimi-code under the name `x`, and lets nothing else in",
-            "服务器拒绝名称为 `x` 的 kimi-code，也不接受其他任何方式",
+            "服务器拒绝自称 `x` 的 kimi-code，也不接受其他任何方式",
             id="sentence-in-a-sentence",
         ),
         pytest.param(
