@@ -1,7 +1,7 @@
 """Sentences in Chinese. The catalogue has the English of the source, `{}` for a value in it.
 
-A value may be a sentence, too, so the text is taken to pieces from the outside. Foreign text
-stands among them: what is no sentence of ours stays as it is.
+A value may be a sentence, too, so a text is taken to pieces from the outside. Foreign text
+stands among them: what is no sentence of ours stays as it is, and so does what is in backticks.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from struct import iter_unpack, unpack_from
 from typing import NamedTuple
 
 CATALOGUE = "locale/zh_CN/LC_MESSAGES/kimifix.mo"
-_DISTINCT = 10  # letters of a template: fewer may stand in foreign text by chance
-_TELLING = 4  # letters of what may continue a foreign text
+# Letters of a template: fewer may stand in foreign text by chance, or behind one as these do.
+_DISTINCT, _CONTINUING = 10, 4
 
 
 class _Said(NamedTuple):
-    """A text in Chinese, and whether all of it is ours."""
-
     text: str
-    ours: bool
+    is_ours: bool  # all of it
 
 
 class _Template(NamedTuple):
@@ -29,7 +27,7 @@ class _Template(NamedTuple):
     size: int
     pieces: list[str]
     chinese: str
-    judged: int  # the first gap that has to hold what is ours
+    judged: int  # the first gap whose content tells whether this is it
 
 
 def in_chinese(text: str) -> str:
@@ -55,17 +53,15 @@ class _Catalogue:
     def __init__(self, messages: Mapping[str, str]) -> None:
         self._known = {english: _Said(chinese, True) for english, chinese in messages.items()}
         self._known[""] = _Said("", True)
-        self._templates = sorted(
-            (_template(*message) for message in messages.items() if "{}" in message[0]),
-            reverse=True,
-        )
+        made = (_template(*message) for message in messages.items() if "{}" in message[0])
+        self._templates = sorted(made, reverse=True)
 
     def look_up(self, text: str) -> _Said:
         if text not in self._known:
             best = None
-            for found in self._filled(text):
-                best = found if found.ours else best or found
-                if found.ours:
+            for said in self._filled(text):
+                best = said if said.is_ours else best or said
+                if said.is_ours:
                     break
             self._known[text] = best or _Said(text, False)
         return self._known[text]
@@ -75,20 +71,20 @@ class _Catalogue:
         for letters, _, pieces, chinese, judged in self._templates:
             if not (text.startswith(pieces[0]) and text.endswith(pieces[-1])):
                 continue
-            quoted = [piece.endswith("`") for piece in pieces[:-1]]
+            is_distinct = letters >= _DISTINCT
             for values in _gaps(pieces, text):
-                pairs = tuple(zip(values, quoted, strict=True))
-                if any("`" in v and (q or v.count("`") % 2) for v, q in pairs):
-                    continue
-                said = [_Said(v, True) if q else self.look_up(v) for v, q in pairs]
-                # A single word says nothing of whose text this is.
-                ours = [
-                    one.ours if " " in v or (not letters and v.isalpha()) else None
-                    for v, one in zip(values, said, strict=True)
+                said = [
+                    _Said(value, True) if piece.endswith("`") else self.look_up(value)
+                    for piece, value in zip(pieces, values, strict=False)
                 ]
-                tail = [*filter(lambda one: one is not None, ours[judged:])]
-                if letters >= _DISTINCT or any(tail) or (letters and not tail):
-                    yield _Said(chinese.format(*(s.text for s in said)), False not in ours)
+                # A single word does not tell whose text this is.
+                phrases = [
+                    n for n, v in enumerate(values) if " " in v or (not letters and v.isalpha())
+                ]
+                told = [said[n].is_ours for n in phrases if n >= judged]
+                if is_distinct or any(told) or (letters and not told):
+                    is_ours = is_distinct or all(said[n].is_ours for n in phrases)
+                    yield _Said(chinese.format(*(one.text for one in said)), is_ours)
 
 
 def _template(english: str, chinese: str) -> _Template:
@@ -97,9 +93,11 @@ def _template(english: str, chinese: str) -> _Template:
         english, chinese = f"{{}}{english}", f"{{}}{chinese}"
     pieces = english.split("{}")
     letters = sum(map(str.isalpha, english))
-    letters = 0 if continues and letters < _TELLING else letters + _DISTINCT * (":" in pieces[0])
-    judged = int(continues and letters > 0)
-    return _Template(letters, len(english), pieces, chinese, judged)
+    if continues and letters < _CONTINUING:
+        letters = 0
+    elif letters:  # a label and brackets are as good as more of them
+        letters += _DISTINCT * (":" in pieces[0]) + 3 * sum(map(english.count, ":()"))
+    return _Template(letters, len(english), pieces, chinese, int(continues and letters > 0))
 
 
 def _gaps(pieces: Sequence[str], text: str) -> Iterator[list[str]]:
@@ -108,6 +106,8 @@ def _gaps(pieces: Sequence[str], text: str) -> Iterator[list[str]]:
     text = text[len(first) :]
     at = text.find(after) if rest else len(text) - len(after)
     while at >= 0:
-        more = _gaps((after, *rest), text[at:]) if rest else [[]]
-        yield from ([text[:at], *values] for values in more)
+        value = text[:at]
+        if "`" not in value or not (first.endswith("`") or value.count("`") % 2):
+            more = _gaps((after, *rest), text[at:]) if rest else [[]]
+            yield from ([value, *values] for values in more)
         at = text.find(after, at + 1) if rest else -1

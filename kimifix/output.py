@@ -213,7 +213,12 @@ class TerminalDialogue(Generic[Proposal]):
             if sys.platform == "win32":
                 hint += "; for a terminal in Git Bash, begin the command with `winpty`"
             raise KimifixError(f"the change needs your consent, and {reason}", hint)
-        return click.confirm(self._printer.shown(self._question), default=False, err=True)
+        question = f"{self._printer.shown(self._question)} [y/N]"
+        while True:
+            answer = click.prompt(question, "", show_default=False, err=True).strip().lower()
+            if answer in ("", "y", "yes", "n", "no"):
+                return answer in ("y", "yes")
+            self._printer.explain(KimifixError("the answer is neither y nor n"))
 
     def ask_key(self, why: str | None, instead: str | None) -> Secret | None:
         """Ask for an API key on the terminal, without showing it.

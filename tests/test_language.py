@@ -163,6 +163,11 @@ def test_tool_keeps_the_translation_of_a_sentence_that_has_changed_a_little() ->
             id="foreign-text-within",
         ),
         pytest.param(
+            "kimi-code 2.1.0 (npm): /Program Files/x; applied: /a b",
+            "kimi-code 2.1.0（npm）：/Program Files/x；已写入：/a b",
+            id="paths-with-spaces",
+        ),
+        pytest.param(
             "`default_model` names a model that does not exist: `not applied; run it`",
             "`default_model` 指向不存在的模型：`not applied; run it`",
             id="quoted-is-foreign",
@@ -182,6 +187,17 @@ def test_tool_keeps_the_translation_of_a_sentence_that_has_changed_a_little() ->
 def test_sentence_is_translated_and_foreign_text_is_not(english: str, chinese: str) -> None:
     """Whole sentences, those within others, and their parts are ours; names and quotes are not."""
     assert in_chinese(english) == chinese
+
+
+@pytest.mark.parametrize("value", ["2.{}", "/{}"])
+def test_no_sentence_is_taken_for_another(messages: dict[str, Message], value: str) -> None:
+    """With names in its gaps each is translated by its own Chinese; joints take sentences alone."""
+    joints = {*translations.JOINTS, " and {}", ", and {}"}
+    texts = [text for text in messages if "{}" in text and text not in joints]
+    values = [value.format(number) for number in range(9)]
+    assert {text: in_chinese(text.format(*values)) for text in texts} == {
+        text: messages[text].text.format(*values) for text in texts
+    }
 
 
 @pytest.mark.parametrize(

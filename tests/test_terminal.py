@@ -199,7 +199,7 @@ def test_nonsense_is_asked_again(terminal: Open, config: Path) -> None:
     session = terminal("apply")
     session.see("[y/N]")
     session.type("perhaps" + ENTER)
-    session.see("invalid input")
+    session.see("neither y nor n")
     session.type("n" + ENTER)
     assert session.end() == 1
     assert config.read_text() == LOGGED_IN
