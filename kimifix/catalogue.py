@@ -83,7 +83,7 @@ class _Catalogue:
                 ]
                 told = [said[n].is_ours for n in phrases if n >= judged]
                 if is_distinct or any(told) or (letters and not told):
-                    is_ours = is_distinct or all(said[n].is_ours for n in phrases)
+                    is_ours = all(said[n].is_ours for n in phrases if n < judged or not is_distinct)
                     yield _Said(chinese.format(*(one.text for one in said)), is_ours)
 
 

@@ -79,7 +79,7 @@ def sentences(package: Path, exempt: Set[str] = NO_SENTENCES) -> dict[str, str]:
         if module in NO_MODULES:
             continue
         told = dict(_told(ast.parse(path.read_text(encoding="utf-8"))))
-        for text in sorted(told.keys() - exempt, key=told.__getitem__):
+        for text in sorted(told.keys() - exempt, key=lambda text: (told[text], text)):
             found.setdefault(text, module)
     answers = tomllib.loads((package / "server/answers.toml").read_text(encoding="utf-8"))
     rows = (*answers.pop("answer"), *chain.from_iterable(map(dict.values, answers.values())))

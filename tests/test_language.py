@@ -168,6 +168,11 @@ def test_tool_keeps_the_translation_of_a_sentence_that_has_changed_a_little() ->
             id="paths-with-spaces",
         ),
         pytest.param(
+            "m sends X: a (OpenAI-style API, b); in editors, by ACP, X-Msh-Platform: c",
+            "m 发送 X: a（OpenAI 风格的 API，b）；在编辑器中（经 ACP）发送 X-Msh-Platform: c",
+            id="header-behind-a-comma",
+        ),
+        pytest.param(
             "`default_model` names a model that does not exist: `not applied; run it`",
             "`default_model` 指向不存在的模型：`not applied; run it`",
             id="quoted-is-foreign",
