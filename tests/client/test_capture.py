@@ -226,6 +226,7 @@ def test_an_editor_s_request_is_told(
     assert not list(temporary.iterdir())
 
 
+@ends_children
 def test_a_client_that_stays_after_its_request_is_not_waited_for(
     client: Callable[..., Path], temporary: Path
 ) -> None:
