@@ -6,6 +6,7 @@ observation that fails takes down only what needs it.
 
 from __future__ import annotations
 
+import re
 import stat
 import sys
 import time
@@ -130,7 +131,9 @@ class Machine:
         if self._is_found_anyway:
             return command
         if sys.platform == "win32":
-            return f'$env:KIMI_CODE_HOME = "{self.home.path}"; {command}'
+            # All that PowerShell takes for a single quote is doubled; nothing else acts in them.
+            path = re.sub("['\\u2018-\\u201b]", r"\g<0>\g<0>", str(self.home.path))
+            return f"$env:KIMI_CODE_HOME = '{path}'; {command}"
         return f"KIMI_CODE_HOME={quoted(self.home.path)} {command}"
 
     @property

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import socket
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -457,7 +458,10 @@ def test_commands_are_for_the_home_that_was_named(
     assert kimifix(*shlex.split(command)[1:], "--yes").code == 0
     sign_out(other)
     first, _ = kimifix("doctor", "--json", "--home", other).json["next"]
-    assert shlex.split(first) == [f"KIMI_CODE_HOME={other}", "kimi", "login"]
+    if sys.platform == "win32":
+        assert first == f"$env:KIMI_CODE_HOME = '{other}'; kimi login"
+    else:
+        assert shlex.split(first) == [f"KIMI_CODE_HOME={other}", "kimi", "login"]
 
 
 # -- a credential goes where it belongs ---------------------------------------------------
