@@ -13,6 +13,7 @@ from unicodedata import category
 import pytest
 from support.command import Kimifix, Result
 from support.configs import install_client, sign_in, slot_at, write_config
+from support.platforms import alike
 
 from kimifix.output import Printer, abbreviated
 from kimifix.secret import redact
@@ -83,6 +84,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
 
 
+@alike
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize("evil", EVIL)
 def test_the_config_cannot_act_on_the_terminal(kimifix: Kimifix, home: Path, evil: str) -> None:
@@ -122,6 +124,7 @@ def test_foreign_text_begins_no_line() -> None:
             assert columns(cut(text, 80)) <= 80
 
 
+@alike
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize("evil", EVIL)
 def test_usage_errors_cannot_act_on_the_terminal(kimifix: Kimifix, evil: str) -> None:
@@ -159,6 +162,7 @@ def test_paths_and_variables_cannot_act_on_the_terminal(
         assert harmless(kimifix(*verb, "--home", home, env=env)), verb
 
 
+@alike
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize("evil", EVIL)
 def test_the_receipt_cannot_act_on_the_terminal(kimifix: Kimifix, home: Path, evil: str) -> None:

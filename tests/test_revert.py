@@ -13,7 +13,7 @@ import pytest
 import tomlkit
 from support.command import Kimifix
 from support.configs import LOGGED_IN, install_client, sign_in, write_config
-from support.platforms import has_mode
+from support.platforms import has_mode, symlinks
 
 K3 = (
     '\n[models."kimi-code/k3"]\nprovider = "managed:kimi-code"\nmodel = "k3"\n'
@@ -189,6 +189,7 @@ def test_damaged_backup_does_not_matter(kimifix: Kimifix, config: Path) -> None:
     assert config.read_text() == LOGGED_IN + K3
 
 
+@symlinks
 def test_symlink_stays_a_symlink(kimifix: Kimifix, config: Path, tmp_path: Path) -> None:
     """A config in a dotfiles folder is edited behind its symlink."""
     real = tmp_path / "dotfiles.toml"

@@ -127,9 +127,9 @@ def test_an_interruption_after_writing_comes_too_late(config: Path) -> None:
             id="wrapped",
         ),
         pytest.param(
-            "import os, signal\n    from kimifix import terminal\n    put = terminal.put\n"
+            "import signal\n    from kimifix import terminal\n    put = terminal.put\n"
             "    def slow(*lines, **more):\n"
-            "        os.kill(os.getpid(), signal.SIGINT)\n        put(*lines, **more)\n"
+            "        signal.raise_signal(signal.SIGINT)\n        put(*lines, **more)\n"
             "    terminal.put = slow\n    raise KeyboardInterrupt",
             id="pressed-twice",
         ),
@@ -149,10 +149,10 @@ def test_an_interruption_is_no_bug_wherever_it_comes(kimifix: Kimifix, broken: s
 def test_an_interruption_at_the_very_end(config: Path) -> None:
     """While Python takes itself down, Ctrl-C does not say that nothing was written."""
     code = (
-        "import os, sys\n"
+        "import signal, sys\n"
         "class Late:\n"
-        "    kill, own = os.kill, os.getpid()\n"
-        "    def __del__(self): self.kill(self.own, 2)\n"
+        "    press = signal.raise_signal\n"
+        "    def __del__(self): self.press(2)\n"
         "sys.late = Late()\nsys.argv[1:] = ['apply', '--yes']\n"
         "from kimifix.__main__ import main\nmain()\n"
     )

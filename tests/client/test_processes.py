@@ -248,6 +248,7 @@ def test_lines_of_ps() -> None:
 def test_macos_asks_ps(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On macOS ps answers; where it does not, nothing can be told."""
     monkeypatch.setattr(processes, "sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(processes, "_users", lambda _: set())
     monkeypatch.setattr(processes, "_in_ps", lambda output, _: iter((7,) if output else ()))
     if Path("/bin/ps").exists():
         assert processes.running(home) == processes.Running((7,))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.command import Kimifix
 from support.configs import write_config
+from support.platforms import alike
 from support.rounds import rounds
 
 from kimifix.config.redaction import diff, masked
@@ -319,6 +320,7 @@ overrides = {{ secret = "{escaped(WORDS[2])}" }} }} }}
 """
 
 
+@alike
 @pytest.mark.parametrize("text", [TABLES, INLINE], ids=["tables", "inline"])
 @pytest.mark.parametrize("route", ["header", "anthropic"])
 def test_no_command_shows_a_secret_of_the_config(

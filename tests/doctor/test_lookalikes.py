@@ -102,13 +102,13 @@ def test_healthy_home_looks_like_nothing_else(machine: Make, version: str, confi
 @pytest.mark.parametrize(
     ("env", "told"),
     [
-        ({"HTTPS_PROXY": "http://p.test:1"}, "HTTPS_PROXY leads through a proxy"),
-        ({"all_proxy": "http://p.test:1"}, "all_proxy leads through a proxy"),
+        ({"HTTPS_PROXY": "http://p.test:1"}, "HTTPS_PROXY: leads through a proxy"),
+        ({"all_proxy": "http://p.test:1"}, "all_proxy: leads through a proxy"),
         (
             {"ALL_PROXY": "socks5://p.test:1"},
-            "ALL_PROXY leads through a SOCKS proxy, which --probe",
+            "ALL_PROXY: leads through a SOCKS proxy, which --probe",
         ),
-        ({"ALL_PROXY": "socks5://p.test:1", "http_proxy": "http://p.test:1"}, "http_proxy leads"),
+        ({"ALL_PROXY": "socks5://p.test:1", "http_proxy": "http://p.test:1"}, "http_proxy: leads"),
         ({"HTTPS_PROXY": " "}, "nothing set"),
         ({"NO_PROXY": "*"}, "nothing set"),
     ],

@@ -44,6 +44,11 @@ def has_mode(path: Path, mode: int) -> bool:
     return not (seen ^ mode) & 0o200 if sys.platform == "win32" else seen == mode
 
 
+# For many processes that say on every system what they say on Linux.
+alike = pytest.mark.skipif(
+    _is_wine(), reason="under Wine, where a process takes long, what depends on no system"
+)
+
 symlinks = pytest.mark.skipif(
     not _makes_symlinks(), reason="here (Windows without privilege, Wine) are no symlinks"
 )
