@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import translations
-from support import rounds
+from support import clients, rounds
 from support.command import STATE_VARIABLES, Kimifix
 
 from kimifix import __file__ as package
@@ -35,12 +35,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Say how many cases are tried before modules ask for it, which they do at import.
 
-    In a checkout compile the catalogue of sentences, too.
+    End before the first test where the real client could not run; where tests run side by
+    side, no worker could end all. In a checkout compile the catalogue of sentences, too.
     """
     if config.getoption("--deep"):
         rounds.FACTOR = 10
+    if _asks_for(config, Path(__file__).with_name("real")) and not clients.can_install():
+        raise pytest.UsageError(
+            "npm is missing, which installs the real kimi-code for tests/real: "
+            "install Node.js with npm, or pass --ignore=tests/real"
+        )
     if Path(package).is_relative_to(translations.ROOT / "kimifix"):
         translations.compile_catalogue()  # nobody has built what is tested
+
+
+def _asks_for(config: pytest.Config, folder: Path) -> bool:
+    """Tell whether the command line leads to ``folder``; a test's own id may stand there."""
+    asked = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
+    left_out = [Path(ignored).resolve() for ignored in config.getoption("ignore") or ()]
+    return folder not in left_out and any(
+        folder.is_relative_to(path) or path.is_relative_to(folder) for path in asked
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,20 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import clients
 from support.clients import client
 from support.command import Kimifix
 from support.kimi_server import KimiServer
 from support.machine import Machine
-
-
-def pytest_collection_finish() -> None:
-    """End before the first test where none of these could run."""
-    if not clients.can_install():
-        raise pytest.UsageError(
-            "npm is missing, which installs the real kimi-code for tests/real: "
-            "install Node.js with npm, or pass --ignore=tests/real"
-        )
 
 
 @pytest.fixture(scope="session")
