@@ -57,7 +57,7 @@ PHRASES = (
     *("No such command {}. Did you mean {}?", "No such option {}. Did you mean {}?"),
     *("No such command {}. (Did you mean one of: {}?)",),
     *("No such option {}. (Did you mean one of: {}?)",),
-    *("No such option: {} Did you mean {}?", "No such option {}. (Possible options: {})"),
+    *("No such option: {} Did you mean {}?", "No such option: {} (Possible options: {})"),
     *("reverted: {}", "Option {} requires an argument."),
     *("Option {} does not take a value.", "Missing command."),
     *("Got unexpected extra argument ({})", "Got unexpected extra arguments ({})"),

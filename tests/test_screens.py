@@ -160,7 +160,7 @@ def test_what_is_wrong_and_what_to_type_is_on_the_screen(
     with Terminal(command, env, place.user, (ROWS, COLUMNS)) as terminal:
         asked = ""
         if screen.answer is not None:
-            asked = terminal.wait_until(question_on) or ""
+            asked = terminal.wait_for_question(asks)
             terminal.write(f"{screen.answer}\r")
         code = terminal.wait()
         text = terminal.text.rstrip("\n")
@@ -175,9 +175,9 @@ def test_what_is_wrong_and_what_to_type_is_on_the_screen(
     assert text.removeprefix(asked).count("\n") < ROWS - 1  # the last line is the shell's
 
 
-def question_on(text: str) -> str | None:
-    """Return what is on the screen when a question is."""
-    return text if re.search(r"(\[y/N\]|[)\uff09]):$", text) else None
+def asks(text: str) -> bool:
+    """Tell whether the last thing on the screen is a question."""
+    return re.search(r"(\[y/N\]|[)\uff09]):$", text) is not None
 
 
 def width_of(line: str) -> int:

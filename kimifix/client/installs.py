@@ -132,7 +132,7 @@ def _folders(places: str, env: Mapping[str, str], user: Path) -> Iterator[Path]:
 
 
 def _version_in(folder: Path) -> Version:
-    return next(filter(None, map(parse_version, folder.parts)), _NO_VERSION)
+    return next(filter(None, map(parse_version, reversed(folder.parts))), _NO_VERSION)
 
 
 def _extensions(env: Mapping[str, str], user: Path) -> Iterator[Install]:

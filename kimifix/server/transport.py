@@ -15,8 +15,8 @@ import ssl
 import threading
 import zlib
 from collections.abc import Iterable, Mapping
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
@@ -159,10 +159,12 @@ class _Exchange:
     connected: socket.socket | None = None
     status: int | None = None
     result: Reply | Exception | None = None
+    # `http.client` before 3.11.4 leaves what a proxy said open, and the connection with it.
+    responses: ExitStack = field(default_factory=ExitStack)
 
     def run(self) -> None:
         try:
-            with closing(self._prepared()) as connection:
+            with self.responses, closing(self._prepared()) as connection:
                 connection.connect()
                 self.connected = connection.sock
                 if self.result is None:  # nothing is sent to who comes too late
@@ -181,7 +183,7 @@ class _Exchange:
         if to.scheme == "https":
             tls = _tls_context(self.env)
             connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=tls)
-        connection.response_class = _capped  # type: ignore[assignment]
+        connection.response_class = self._response  # type: ignore[assignment]
         if proxy is not None:
             headers = {"host": to.address}
             if proxy.authorization is not None:
@@ -189,27 +191,30 @@ class _Exchange:
             connection.set_tunnel(to.host, to.port, headers)
         return connection
 
+    def _response(self, *args: Any, **options: Any) -> http.client.HTTPResponse:
+        return self.responses.enter_context(_capped(*args, **options))
+
     def _reply(self, connection: http.client.HTTPConnection) -> Reply:
         method = "GET" if self.body is None else "POST"
         connection.putrequest(method, self.to.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers:
             connection.putheader(name, value)
         connection.endheaders(self.body)
-        with connection.getresponse() as response:
-            if self.result is None:  # else our own hanging up has ended the head
-                self.status = response.status
-            named = (response.getheader(name, "").strip() for name in _NAMES_OF_REQUEST)
-            request_id = next(filter(REQUEST_ID.fullmatch, named), None)
-            location = response.getheader("location")
-            if location is not None and 300 <= response.status < 400:
-                return Reply(response.status, location, b"", True, request_id)
-            try:
-                raw = response.read(_LONGEST_BODY)
-                whole = not response.length or len(raw) == _LONGEST_BODY
-            except http.client.IncompleteRead as error:
-                raw, whole = error.partial, False
-            body = _decoded(raw, response.getheader("content-encoding", ""))
-            return Reply(response.status, None, body, whole, request_id)
+        response = connection.getresponse()
+        if self.result is None:  # else our own hanging up has ended the head
+            self.status = response.status
+        named = (response.getheader(name, "").strip() for name in _NAMES_OF_REQUEST)
+        request_id = next(filter(REQUEST_ID.fullmatch, named), None)
+        location = response.getheader("location")
+        if location is not None and 300 <= response.status < 400:
+            return Reply(response.status, location, b"", True, request_id)
+        try:
+            raw = response.read(_LONGEST_BODY)
+            whole = not response.length or len(raw) == _LONGEST_BODY
+        except http.client.IncompleteRead as error:
+            raw, whole = error.partial, False
+        body = _decoded(raw, response.getheader("content-encoding", ""))
+        return Reply(response.status, None, body, whole, request_id)
 
     def explained(self, error: Exception) -> Exception:
         """Return ``error`` in the user's words; as it is where it is a bug."""

@@ -295,8 +295,12 @@ def test_shim_before_one_version_twice(machine: Machine) -> None:
         "Library/Application Support/fnm/node-versions/v{}/installation/bin",
     ],
 )
-def test_node_version_managers_off_path(machine: Machine, below: str) -> None:
-    """Copies of Node that no shell has activated are looked into, the newest first."""
+def test_node_version_managers_off_path(tmp_path: Path, below: str) -> None:
+    """Copies of Node that no shell has activated are looked into, the newest first.
+
+    A folder above the user's own may look like a version, too.
+    """
+    machine = Machine(tmp_path / "3.11.2")
     for node, version in (("9.1.0", "0.14.0"), ("24.1.0", "2.1.0"), ("22.19.0", "0.38.0")):
         machine.npm((machine.user / below.format(node)).parent, version)
     assert [install.version for install in machine.find()] == ["2.1.0", "0.38.0", "0.14.0"]

@@ -66,6 +66,11 @@ class Screen:
         """All lines, each without the blanks at its end."""
         return "\n".join("".join(line).rstrip() for line in self._lines)
 
+    @property
+    def beyond(self) -> int:
+        """How many columns the cursor stands behind the last character of its line."""
+        return self._column - len("".join(self._lines[self._row]).rstrip())
+
     def _put(self, character: str) -> None:
         if character == "\r":
             self._column = 0
@@ -199,6 +204,16 @@ class Terminal:
                         f"not on the screen (the program {state}):\n{self._screen.text}"
                     )
                 self._changed.wait(left)
+
+    def wait_for_question(self, look: Callable[[str], bool]) -> str:
+        """Wait until ``look`` finds a question, and until it can be answered; return the screen.
+
+        A program that asks writes the blank behind its question last; what is typed before
+        that shows in front of the blank, and where nothing shall show it is lost.
+        """
+        text = self.wait_until(lambda shown: shown if look(shown) and self._screen.beyond else None)
+        assert text is not None
+        return text
 
     def wait(self) -> int:
         """Wait until the program ends by itself and return its exit code."""
