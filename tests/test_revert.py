@@ -203,6 +203,20 @@ def test_symlink_stays_a_symlink(kimifix: Kimifix, config: Path, tmp_path: Path)
     assert real.read_text() == LOGGED_IN + K3
 
 
+def test_a_key_in_two_spellings_comes_back(kimifix: Kimifix, config: Path) -> None:
+    """A key that two lines spell moves and comes back in both, byte for byte."""
+    written = f"""{LOGGED_IN}
+[secondary_model]
+models."kimi-code/kimi-for-coding".a = 1
+models.'kimi-code/kimi-for-coding'.b = 2
+"""
+    config.write_text(written)
+    assert "applied" in kimifix("apply", "--yes").out
+    assert 'models."kimifix/kimi-for-coding".b = 2' in config.read_text()
+    assert "byte for byte as before" in kimifix("revert", "--yes").out
+    assert config.read_text() == written
+
+
 def test_dry_run_and_json(kimifix: Kimifix, config: Path) -> None:
     """`--dry-run` writes nothing, and JSON says what would be."""
     kimifix("apply", "--yes")

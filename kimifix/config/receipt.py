@@ -80,9 +80,10 @@ class Intent:
 
 def _moved(entry: dict[str, Any]) -> Moved:
     moved = _checked(Moved, {**entry, "path": tuple(entry["path"])})
-    if moved.old is not None:  # it will stand in the config again: one value, one key
-        source = f"{moved.old} = 0" if moved.is_key else f"v = {moved.old}"
-        data = tomllib.loads(source)
+    # It will stand in the config again: one value, or one key in each place that spelled it.
+    sources = [] if moved.old is None else moved.old.split("\n") if moved.is_key else [moved.old]
+    for source in sources:
+        data = tomllib.loads(f"{source} = 0" if moved.is_key else f"v = {source}")
         if list(data.values()) != [0] if moved.is_key else list(data) != ["v"]:
             raise ValueError("more than one value")
     if not moved.path:
