@@ -214,7 +214,9 @@ def test_verdict_is_what_the_client_gets(
         report = examined(machine, env)
         answered = lets_in(machine.server, sent)
         assert (report.worst != "error") == answered, (name, report.verdict)
-        assert report.verdict.works is answered, (name, report.verdict)
+        # Where the login goes nowhere else, a 401 leaves open whether a renewed one were taken.
+        untold = state is by_protocol and not behaviour.messages_take_login
+        assert report.verdict.works is (None if untold else answered), (name, report.verdict)
         if not answered and version == VERSIONS[-1] and (deep or name in FOLLOWED):
             assert_led_out(machine, env, report, name)
 
