@@ -168,7 +168,8 @@ def _what_next(document: Document, watched: bool) -> tuple[tuple[str, ...], tupl
     steps = ("kimifix doctor",) if watched else ()
     notes = (
         f"a resumed session keeps its old model unless told: `kimi -S <id> -m {alias}`",
-        "until you revert, `/usage` shows no plan, and web search may still be refused",
+        "until you revert, `/usage` shows no plan; if web search is refused: "
+        "`kimifix apply --services`",
         "`kimifix revert` takes it all back",
     )
     if document.data.get("default_model") not in document.aliases_of(OWN):

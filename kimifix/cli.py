@@ -100,6 +100,12 @@ def _check_platform(_: click.Context, __: click.Parameter, value: str | None) ->
     show_default="as it is, else yes",
     help="Whether kimi-code uses the new models without being told to.",
 )
+@click.option(
+    "--services/--no-services",
+    default=None,
+    show_default="as it is, else no",
+    help="Whether web search and fetch say the same as --platform; header route only.",
+)
 @click.option("--verify", is_flag=True, help="Let kimi-code answer one prompt before writing.")
 @click.option("--sandbox", is_flag=True, help="Do it all on a copy in a new folder.")
 @_writing

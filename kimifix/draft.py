@@ -16,7 +16,7 @@ from kimifix.client.installs import Install
 from kimifix.config import reading, redaction, routes
 from kimifix.config.change import Change, KeyPath, Moved
 from kimifix.config.document import MANAGED, OWN, Document, same
-from kimifix.config.patch import patch
+from kimifix.config.patch import moved_in, patch
 from kimifix.config.reading import Reading, private
 from kimifix.config.receipt import Receipt, digest, fingerprint
 from kimifix.config.routes import ApiKey, Credential, Login, Plan, Route
@@ -54,6 +54,7 @@ class Request:
     key_variable: str | None = None
     platform: str | None = None
     move_default: bool | None = None
+    services: bool | None = None
     dry_run: bool = False
     sandbox: bool = False
     verify: bool = False
@@ -104,6 +105,11 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
     base, ground = read.base, read.ground
     choice = credentials.choose(request.credential, available(request, machine, read, ask_key))
     plan = plan_of(request, machine, read, choice.credential)
+    if request.services and plan.route == "anthropic":
+        raise KimifixError(
+            "--services goes with the header route alone",
+            "the Anthropic route alters no name: leave --services out",
+        )
     change = routes.change(ground, plan)
     patched = patch(ground, routes.with_additions(change, before, read.edited))
     document: Document = patched
@@ -204,7 +210,17 @@ def plan_of(request: Request, machine: Machine, read: Reading, credential: Crede
         isinstance(credential, Login) or features.protocol_lasts(machine.version),
         features.thinking_setting(machine.version),
         _moving(request.move_default, read),
+        route != "anthropic" and _names_services(request.services, read),
         present,
+    )
+
+
+def _names_services(wanted: bool | None, read: Reading) -> bool:
+    """Tell whether search and fetch shall name the platform: as they did, if nothing is wanted."""
+    undo = read.receipt.undo if read.receipt else None
+    moved = {was.path for was in moved_in(read.document, undo)}
+    return (
+        not moved.isdisjoint(routes.service_platforms(read.document)) if wanted is None else wanted
     )
 
 
@@ -225,6 +241,8 @@ def _warnings(request: Request, read: Reading, plan: Plan, change: Change) -> It
         yield "--verify lets kimi-code answer one short prompt, which your plan counts"
     for url in dict.fromkeys(table.get("base_url", "") for table in change.tables.values()):
         yield from server_warnings(url)
+    if request.services and not routes.service_platforms(read.ground):
+        yield "the config has neither web search nor fetch, so --services changes nothing"
     if plan.route == "anthropic":
         if request.platform:
             yield "the Anthropic route sends no platform, whatever --platform says"

@@ -34,6 +34,7 @@ ORDER = [
     "default-model",
     "managed-headers",
     "identity",
+    "services",
     "look-alikes",
     "patch",
     "receipt",

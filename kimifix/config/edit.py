@@ -74,7 +74,8 @@ class Edit:
             return Replaced(self._replace(*statement.value, source))
         if table is not None:
             self._add_pair(table, path, source)
-        elif (place := self._place_for(path)) is not None:
+            return Replaced(None, new_table=len(path) - len(table.path) > 1)
+        if (place := self._place_for(path)) is not None:
             position, key = place
             self._replace(position, position, f"{dotted(key)} = {source}{self._newline}")
         else:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from kimifix.config import routes
 from kimifix.config.change import Change, KeyPath, Moved, Undo
-from kimifix.config.document import MANAGED, OWN, Document, difference, get, load
+from kimifix.config.document import MANAGED, OWN, Document, difference, get, load, same
 from kimifix.config.edit import Edit, dotted, key_source, source_of
 from kimifix.errors import UnsupportedShapeError
 
@@ -86,7 +87,7 @@ def unpatch(document: Document, undo: Undo | None, kept: Collection[KeyPath] = (
             del table[name]
             gone.add(back.path)
             if back.with_table and not table:
-                del expected[back.path[0]]
+                del _at(expected, back.path[:-2])[back.path[-2]]
                 gone.add(back.path[:-1])
             elif back.with_table and edit.is_alone(back.path):
                 headers.add(back.path[:-1])
@@ -119,6 +120,17 @@ def stands(entries: Collection[KeyPath], undo: Undo, now: Document) -> bool:
     return set(entries) <= set(now.own_entries) and all(moved)
 
 
+def moved_in(document: Document, undo: Undo | None) -> tuple[Moved, ...]:
+    """Return what ``patch`` has changed outside our tables.
+
+    Without ``undo`` that is what tells by itself: search and fetch that name our platform.
+    """
+    if undo is not None:
+        return undo.moved
+    said, ours = routes.service_platforms(document), routes.platform_of(document.own or {})
+    return tuple(Moved(p, None, ours, new_table=True) for p in said if ours and said[p] == ours)
+
+
 class _Return(NamedTuple):
     """One setting to put back: the TOML source for ``path``, None to take it out again."""
 
@@ -130,7 +142,7 @@ class _Return(NamedTuple):
 
 def _returns(document: Document, undo: Undo | None, kept: Collection[KeyPath]) -> Iterator[_Return]:
     data = document.data
-    moved = {m.path_since: m for m in undo.moved} if undo else {}
+    moved = {m.path_since: m for m in moved_in(document, undo)}
     own = {a: m for a, m in document.aliases_of(OWN).items() if ("models", a) not in kept}
     foreign = document.models.keys() - own.keys()
     counterpart = _managed_counterparts(document)
@@ -162,7 +174,7 @@ def _returns(document: Document, undo: Undo | None, kept: Collection[KeyPath]) -
     # one, a fresh login for example, the client has set thinking with it, or would have.
     is_ours = _is_own(str(data.get("default_model", f"{OWN}/")), own)
     for was in moved.values():
-        if is_ours and was.new is True and get(data, was.path) is True:
+        if (is_ours or was.new is not True) and same(get(data, was.path), was.new):
             yield _Return(was.path, was.old, with_table=was.new_table)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from kimifix import reader
 from kimifix.config.change import Change, KeyPath
-from kimifix.config.document import MANAGED, OWN, Document, same
+from kimifix.config.document import MANAGED, OWN, Document, get, same
 from kimifix.errors import KimifixError
 from kimifix.secret import is_identity_header
 
@@ -56,7 +56,8 @@ class Plan:
     ``base_url`` is that of the OpenAI-compatible surface. ``by_protocol`` is whether our
     aliases choose the Anthropic-compatible one, else the type of our provider does.
     ``thinking`` is the setting with which this client version keeps thinking on.
-    ``moving`` are the settings that may move to ours, None for all. ``present`` is the
+    ``moving`` are the settings that may move to ours, None for all. ``services`` is whether
+    web search and fetch shall name the platform, too. ``present`` is the
     config as it is, ours included: its models of ours serve where there is no managed
     one, and its default where nothing else tells which.
     """
@@ -68,6 +69,7 @@ class Plan:
     by_protocol: bool = True
     thinking: KeyPath = ("thinking", "enabled")
     moving: Collection[KeyPath] | None = None
+    services: bool = False
     present: Document = field(default_factory=lambda: Document({}))
 
     def moves(self, path: KeyPath) -> bool:
@@ -93,6 +95,8 @@ def change(document: Document, plan: Plan) -> Change:
     moved = twins.get(str(values.get(default)), {})
     if plan.moves(plan.thinking) and _needs_thinking(document.data, plan, moved):
         values[plan.thinking] = True
+    if plan.services:
+        values |= dict.fromkeys(service_platforms(document), plan.platform)
     tables = {("providers", OWN): _provider(document, plan)}
     return Change(tables | {("models", a): twin for a, twin in twins.items()}, values, keys)
 
@@ -206,6 +210,17 @@ def platform_of(provider: Mapping[str, Any]) -> str | None:
     """Return the `X-Msh-Platform` that the custom headers of ``provider`` set, if any."""
     platform: str | None = provider.get("custom_headers", {}).get(PLATFORM_HEADER)
     return platform
+
+
+def service_platforms(document: Document) -> dict[KeyPath, Any]:
+    """Return the `X-Msh-Platform` of web search and fetch, by its path; None is the client's own.
+
+    Where the config has them, they take nothing from any provider (source of 2.1.0).
+    """
+    services = (("services", name) for name in ("moonshot_search", "moonshot_fetch"))
+    there = (path for path in services if isinstance(get(document.data, path), Mapping))
+    paths = ((*path, "custom_headers", PLATFORM_HEADER) for path in there)
+    return {path: get(document.data, path) for path in paths}
 
 
 def _twins(document: Document, plan: Plan) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:

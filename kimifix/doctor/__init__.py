@@ -36,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     config.check_default_model,
     config.check_managed_headers,
     config.check_identity,
+    config.check_services,
     lookalikes.check_look_alikes,
     patch.check_patch,
     patch.check_receipt,

@@ -8,7 +8,7 @@ from typing import Any
 
 from kimifix.client import features
 from kimifix.config.document import MANAGED
-from kimifix.config.routes import OWN_PLATFORM, PLATFORM_HEADER
+from kimifix.config.routes import OWN_PLATFORM, PLATFORM_HEADER, platform_of, service_platforms
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import ConfigError
 from kimifix.machine import Machine
@@ -127,6 +127,18 @@ def check_identity(machine: Machine) -> Finding:
     if warnings := list(server_warnings(out.base_url)):
         return Finding("warning", "; ".join([message, *warnings]), "check `base_url`", data)
     return Finding("ok", message, data=data)
+
+
+def check_services(machine: Machine) -> Finding:
+    """Web search and fetch say of the client what our provider says, if there is one."""
+    named = service_platforms(machine.document).items()
+    says = {path[1]: str(platform or OWN_PLATFORM) for path, platform in named}
+    message = ", ".join(f"{name} sends {_named(platform)}" for name, platform in says.items())
+    ours = platform_of(machine.document.own or {})
+    if ours is None or {ours}.issuperset(says.values()):
+        return Finding("ok", message or "none in the config", data={"services": says})
+    hint = f"if they are refused: `{machine.kimifix('apply', '--services')}`"
+    return Finding("info", message, hint, {"services": says})
 
 
 def _named(platform: str | None) -> str:

@@ -86,6 +86,9 @@ def _faults(machine: Machine) -> list[tuple[str, str]]:
             found.append(
                 (f"`{'.'.join(reference.path)}` has moved back to {reference.alias}", again)
             )
+    services = routes.service_platforms(document)
+    if dropped := [p[1] for p, name in services.items() if not name and _was_moved(machine, p)]:
+        found.append((f"{', '.join(dropped)} lost the header, as by a login", again))
     if _thinking_switched_off(machine):
         found.append(("thinking was switched off by the client", "switch it on again with /model"))
     for alias in list(document.aliases_of(OWN))[:1]:

@@ -389,7 +389,7 @@ def test_it_is_written_where_half_of_the_checks_fail(
     assert "Traceback" not in result.err
     titles = re.findall("^## (.*)$", result.out, re.MULTILINE)
     assert titles == re.findall("^## (.*)$", written(), re.MULTILINE)
-    assert len(re.findall("^[|] (ok|info|warning|error|skipped) ", result.out, re.MULTILINE)) == 18
+    assert len(re.findall("^[|] (ok|info|warning|error|skipped) ", result.out, re.MULTILINE)) == 19
     assert MARK not in result.out
 
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 KEY = "sk-kimi-key-of-the-console"
 ANSWER = "Forty-two, says the server."
+FOUND = "What the server has found."
 TOOL_OUTPUT = "written-by-the-tool"
 
 _IDENTITY_REFUSED = (
@@ -78,9 +79,9 @@ class Behaviour:
     """What a test can change of the server; ``KimiServer.reset`` brings it back.
 
     ``chat_identities`` are the values of `X-Msh-Platform` that the OpenAI-compatible
-    surface lets in, ``messages_open`` is whether the Anthropic-compatible one lets in
-    anybody, and ``messages_take_login`` whether it takes an OAuth token. ``overloaded`` is
-    whether both say so to whoever they let in. ``tool_call`` is asked for, by name and
+    surface lets in, and web search and fetch with it; ``messages_open`` is whether the
+    Anthropic-compatible one lets in anybody, and ``messages_take_login`` whether it takes an
+    OAuth token. ``overloaded`` is whether both say so to whoever they let in. ``tool_call`` is asked for, by name and
     input, before the answer to a prompt that has no tool result yet.
     ``refusal`` is what every request for an answer gets instead: status, type, message.
     """
@@ -187,6 +188,8 @@ class KimiServer:
             self.models_asked.set()
             self._models_free.wait(_SECONDS_TO_HOLD)
             return _json(200, {"data": list(self.behaviour.models)})
+        if path.endswith(("/search", "/fetch")):
+            return self._service(request)
         return _json(200, {})
 
     def refuse_stranger(self, address: str) -> None:
@@ -236,6 +239,20 @@ class KimiServer:
         if not request.body.get("stream"):
             return _json(200, _CHAT)
         return 200, "text/event-stream", list(_chat_stream(self._tool_call(request)))
+
+    def _service(self, request: Request) -> tuple[int, str, Chunks]:
+        identity = request.values("x-msh-platform")
+        if len(identity) != 1 or identity[0] not in self.behaviour.chat_identities:
+            return _refusal(403, "access_terminated_error", _IDENTITY_REFUSED)
+        if request.path.endswith("/fetch"):
+            return 200, "text/markdown", [FOUND.encode()]
+        found = {"title": FOUND, "url": "https://found.example", "snippet": FOUND}
+        return _json(200, {"search_results": [found]})
+
+    def services(self) -> list[Request]:
+        """Return the requests of web search and fetch."""
+        with self._lock:
+            return [r for r in self.requests if r.path.endswith(("/search", "/fetch"))]
 
     def _messages(self, request: Request) -> tuple[int, str, Chunks]:
         credential = request.credential
