@@ -160,7 +160,7 @@ def test_doctor_lists_what_each_service_says(kimifix: Kimifix, config: Path) -> 
     kimifix("apply", "--yes")
     found = finding(kimifix, "services")
     assert (found["status"], found["data"]["services"]) == ("info", own)
-    assert "moonshot_search sends X-Msh-Platform: kimi_code_cli" in found["message"]
+    assert found["message"] == "sent as kimi_code_cli: moonshot_search, moonshot_fetch"
     assert "kimifix apply --services" in found["hint"]
     kimifix("apply", "--yes", "--services")
     found = finding(kimifix, "services")

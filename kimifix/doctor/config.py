@@ -133,7 +133,10 @@ def check_services(machine: Machine) -> Finding:
     """Web search and fetch say of the client what our provider says, if there is one."""
     named = service_platforms(machine.document).items()
     says = {path[1]: str(platform or OWN_PLATFORM) for path, platform in named}
-    message = ", ".join(f"{name} sends {_named(platform)}" for name, platform in says.items())
+    groups = {
+        platform: [n for n, said in says.items() if said == platform] for platform in says.values()
+    }
+    message = "; ".join(f"sent as {said}: {', '.join(names)}" for said, names in groups.items())
     ours = platform_of(machine.document.own or {})
     if ours is None or {ours}.issuperset(says.values()):
         return Finding("ok", message or "none in the config", data={"services": says})

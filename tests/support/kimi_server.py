@@ -81,8 +81,8 @@ class Behaviour:
     ``chat_identities`` are the values of `X-Msh-Platform` that the OpenAI-compatible
     surface lets in, and web search and fetch with it; ``messages_open`` is whether the
     Anthropic-compatible one lets in anybody, and ``messages_take_login`` whether it takes an
-    OAuth token. ``overloaded`` is whether both say so to whoever they let in. ``tool_call`` is asked for, by name and
-    input, before the answer to a prompt that has no tool result yet.
+    OAuth token. ``overloaded`` is whether both say so to whoever they let in. ``tool_call``
+    is asked for, by name and input, before the answer to a prompt that has no tool result yet.
     ``refusal`` is what every request for an answer gets instead: status, type, message.
     """
 
