@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support import catalogue
+from support.clients import client
+from support.command import Kimifix
 from support.kimi_server import KEY, Behaviour, KimiServer, Request
-from support.machine import VERSIONS, Machine, since
+from support.machine import Machine, since
 
+from kimifix.config import reading
 from kimifix.doctor import Report, doctor
 
 OWN, MANAGED = "kimifix/kimi-for-coding", "kimi-code/kimi-for-coding"
@@ -37,12 +43,14 @@ SERVERS: dict[str, Behaviour] = {
 
 # Without --deep what is to be typed is typed on these alone.
 FOLLOWED = ("gate with both routes open", "only the legacy identity", "nobody")
+ASKING = ("--probe", "--verify", "auto")  # what such a command does depends on the server
 
 
 def apply(machine: Machine, *options: str, key: str | None = None) -> None:
     """Run `apply`, with a key where there is one."""
     stdin = ("--key-stdin",) if key else ()
-    done = machine.kimifix("apply", "--yes", *options, *stdin, stdin=key)
+    home = ("--home", machine.home)
+    done = machine.kimifix("apply", "--yes", *home, *options, *stdin, stdin=key)
     assert done.code == 0, done.err
 
 
@@ -149,6 +157,11 @@ def of_the_environment(machine: Machine) -> Mapping[str, str]:
     }
 
 
+def of_the_environment_alone(_: Machine) -> Mapping[str, str]:
+    """Name a model in the environment, and no key for it."""
+    return {"KIMI_MODEL_NAME": "kimi-for-coding"}
+
+
 def login_moved(machine: Machine) -> Mapping[str, str]:
     """Let the environment lead the login elsewhere."""
     return {"KIMI_CODE_BASE_URL": machine.server.base_url.replace("127.0.0.1", "localhost")}
@@ -157,6 +170,24 @@ def login_moved(machine: Machine) -> Mapping[str, str]:
 def led_elsewhere(machine: Machine) -> None:
     """Lead the managed provider to another server, whose login it is not."""
     edit(machine, "//127.0.0.1", "//localhost")
+
+
+def own_led_elsewhere(machine: Machine) -> None:
+    """Lead our provider to another server, whose login it is not."""
+    header(machine)
+    head, mark, ours = machine.config.read_text(encoding="utf-8").rpartition("[providers.kimifix]")
+    ours = ours.replace("//127.0.0.1", "//localhost", 1)
+    machine.config.write_text(head + mark + ours, encoding="utf-8")
+
+
+def login_expired(machine: Machine) -> None:
+    """Have a login that has expired, as it does every quarter of an hour."""
+    machine.expire_login()
+
+
+def login_refused(machine: Machine) -> None:
+    """Have a login that the server refuses before its time."""
+    machine.server.behaviour.refused_tokens = {machine.login["access_token"]}
 
 
 STATES: tuple[State, ...] = (
@@ -177,9 +208,39 @@ STATES: tuple[State, ...] = (
     signed_out_with_patch,
     by_protocol,
     of_the_environment,
+    of_the_environment_alone,
     login_moved,
     led_elsewhere,
 )
+# Here kimi-code alone can tell: it would renew the login, or send it where it does not belong.
+UNTOLD: tuple[State, ...] = (own_led_elsewhere, login_expired, login_refused)
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Machine]]:
+    """For each version a machine that is signed in to a server of its own."""
+    with ExitStack() as stack:
+        machines = {
+            version: Machine(
+                client(version), stack.enter_context(KimiServer()), tmp_path_factory.mktemp("login")
+            )
+            for version in since("0.25.0")
+        }
+        for machine in machines.values():
+            machine.home.mkdir(mode=0o700)
+            machine.config.write_text("telemetry = false\n")
+        at_once(machines, Machine.sign_in)
+        yield machines
+
+
+def at_once(machines: Mapping[str, Machine], act: Callable[[Machine], object]) -> None:
+    """Let ``act`` do its work on all machines at once, and name the version where it fails."""
+    with ThreadPoolExecutor() as pool:
+        running = {version: pool.submit(act, machine) for version, machine in machines.items()}
+    for version, done in running.items():
+        if (failed := done.exception()) is not None:
+            failed.add_note(f"kimi-code {version}")
+            raise failed
 
 
 def examined(machine: Machine, env: Mapping[str, str]) -> Report:
@@ -193,62 +254,97 @@ def lets_in(server: KimiServer, request: Request | None) -> bool:
     return request is not None and server.answer(request)[0] == 200
 
 
-def served(server: KimiServer, behaviour: Behaviour) -> None:
-    """Have the server behave so from now on."""
-    server.behaviour = replace(behaviour, refused_tokens=set())
-
-
-@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
-@pytest.mark.parametrize("version", since("0.25.0"))
+@pytest.mark.parametrize("state", [*STATES, *UNTOLD], ids=lambda state: state.__name__)
 def test_verdict_is_what_the_client_gets(
-    machine: Machine, state: State, version: str, deep: bool
+    homes: dict[str, Machine], state: State, tmp_path: Path, kimifix: Kimifix, deep: bool
 ) -> None:
-    """In every state and on every server, and what is to be typed then leads to an answer."""
+    """In every state, version and server, and what is to be typed then leads to an answer."""
+    machines = {}
+    for version, signed_in in homes.items():
+        signed_in.server.reset()
+        machine = Machine(signed_in.client, signed_in.server, tmp_path / version, kimifix)
+        machine.take_over(signed_in.home)
+        machines[version] = machine
+    at_once(machines, partial(agree, state=state, deep=deep))
+
+
+def agree(machine: Machine, state: State, *, deep: bool) -> None:
+    """Ask the client and kimifix in ``state``, and do what is said where there is no answer."""
+    server = machine.server
     env = dict(state(machine) or {})
-    machine.server.behaviour.chat_identities |= {"kimi_code_cli", "foo"}
-    turn = machine.ask(**env)
-    sent = turn.chats[0] if turn.chats else None
-    assert turn.answered == lets_in(machine.server, sent)
+    refused = server.behaviour.refused_tokens
+    server.behaviour.chat_identities |= {"kimi_code_cli", "foo"}
+    sent = None
+    if state not in UNTOLD:
+        turn = machine.ask(**env)
+        sent = turn.chats[0] if turn.chats else None
+        assert turn.answered == lets_in(server, sent)
+    ways = Ways(machine, env)
     for name, behaviour in SERVERS.items():
-        served(machine.server, behaviour)
+        server.behaviour = replace(behaviour, refused_tokens=refused)
         report = examined(machine, env)
-        answered = lets_in(machine.server, sent)
+        answered = lets_in(server, sent)
         assert (report.worst != "error") == answered, (name, report.verdict)
         # Where the login goes nowhere else, a 401 leaves open whether a renewed one were taken.
-        untold = state is by_protocol and not behaviour.messages_take_login
+        untold = (state in UNTOLD and (state, name) != (login_refused, "suspended")) or (
+            state is by_protocol and not behaviour.messages_take_login
+        )
         assert report.verdict.works is (None if untold else answered), (name, report.verdict)
-        if not answered and version == VERSIONS[-1] and (deep or name in FOLLOWED):
-            assert_led_out(machine, env, report, name)
+        if not answered and (deep or name in FOLLOWED[: 1 if untold else None]):
+            ways.lead_out(report, name)
 
 
-def assert_led_out(machine: Machine, env: Mapping[str, str], report: Report, server: str) -> None:
-    """Type what `next` says, at most three times, on copies of the home and of our state."""
-    places = [
-        place for place in (machine.home, Path(os.environ["XDG_STATE_HOME"])) if place.exists()
-    ]
-    kept = {place: place.rename(f"{place}-kept") for place in places}
-    for place, copy in kept.items():
-        shutil.copytree(copy, place)
-    try:
+class Ways:
+    """What typing has led to, from the home as it is now; back there behind each way."""
+
+    def __init__(self, machine: Machine, env: Mapping[str, str]) -> None:
+        self._machine = machine
+        self._env = env
+        store = reading.read(machine.config).store.folder
+        self._places = {"home": machine.home, "store": store}
+        self._kept: dict[tuple[str, ...], Path] = {}
+        self._keep(())
+
+    def lead_out(self, report: Report, server: str) -> None:
+        """Type what `next` says, at most three times."""
+        typed: tuple[str, ...] = ()
         for _ in range(3):
-            if not report.verdict.next:
-                break
-            if report.verdict.next == ("kimi upgrade",):
-                return  # which no test can do
+            if not report.verdict.next or report.verdict.next == ("kimi upgrade",):
+                break  # which no test can do
             for command in report.verdict.next:
-                typed(machine, command, env)
-            report = examined(machine, env)
+                self._type(typed, command)
+                typed += (command,)
+            report = examined(self._machine, self._env)
             if report.verdict.works:
-                return
-        assert report.verdict.next == (), (server, report.verdict)
-        assert says_what_else(report), (server, report.verdict)
-    finally:
-        for place, copy in kept.items():
-            shutil.rmtree(place)
-            copy.rename(place)
+                break
+        assert report.verdict.works or says_what_else(report), (server, typed, report.verdict)
+        self._go_back(())
+
+    def _type(self, typed: tuple[str, ...], command: str) -> None:
+        """Go on from what ``typed`` has led to; what was done before is not done again."""
+        way = (*typed, command)
+        if way in self._kept:
+            self._go_back(way)
+            return
+        run(self._machine, command, self._env)
+        if not any(word in earlier for earlier in way for word in ASKING):
+            self._keep(way)
+
+    def _keep(self, way: tuple[str, ...]) -> None:
+        copy = self._machine.user / "kept" / str(len(self._kept))
+        for name, place in self._places.items():
+            if place.exists():
+                shutil.copytree(place, copy / name)
+        self._kept[way] = copy
+
+    def _go_back(self, way: tuple[str, ...]) -> None:
+        for name, place in self._places.items():
+            shutil.rmtree(place, ignore_errors=True)
+            if (copy := self._kept[way] / name).exists():
+                shutil.copytree(copy, place)
 
 
-def typed(machine: Machine, command: str, env: Mapping[str, str]) -> None:
+def run(machine: Machine, command: str, env: Mapping[str, str]) -> None:
     """Run a command as a user would type it, and agree to what it asks."""
     words = shlex.split(command)
     if words[0].startswith("KIMI_CODE_HOME="):
@@ -264,6 +360,8 @@ def typed(machine: Machine, command: str, env: Mapping[str, str]) -> None:
 
 def says_what_else(report: Report) -> bool:
     """Tell whether the verdict says what to do where there is no command for it."""
+    if report.verdict.next == ("kimi upgrade",):
+        return True
     said = ("write to", "/model", "a key of", "`base_url`", "unset", "KIMI_MODEL_NAME")
     told = f"{report.verdict.sentence}: {report.verdict.advice}"
-    return any(words in told for words in said)
+    return not report.verdict.next and any(words in told for words in said)
