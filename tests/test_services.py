@@ -153,19 +153,15 @@ def test_a_header_of_somebody_else_stays(kimifix: Kimifix, config: Path) -> None
 
 
 def test_doctor_lists_what_each_service_says(kimifix: Kimifix, config: Path) -> None:
-    """Quietly where nothing is applied, else with the command that changes it."""
+    """It is no fault: search may be let in under its own name, and the fix may have to go."""
+    kimifix("apply", "--yes")
     found = finding(kimifix, "services")
     own = {"moonshot_search": "kimi_code_cli", "moonshot_fetch": "kimi_code_cli"}
     assert (found["status"], found["data"]["services"]) == ("ok", own)
-    kimifix("apply", "--yes")
-    found = finding(kimifix, "services")
-    assert (found["status"], found["data"]["services"]) == ("info", own)
-    assert found["message"] == "sent as kimi_code_cli: moonshot_search, moonshot_fetch"
-    assert "kimifix apply --services" in found["hint"]
+    assert "moonshot_search is sent as kimi_code_cli" in found["message"]
     kimifix("apply", "--yes", "--services")
     found = finding(kimifix, "services")
-    ours = dict.fromkeys(own, "kimi_cli")
-    assert (found["status"], found["data"]["services"]) == ("ok", ours)
+    assert (found["status"], found["data"]["services"]) == ("ok", dict.fromkeys(own, "kimi_cli"))
 
 
 def test_doctor_sees_that_a_login_has_dropped_it(kimifix: Kimifix, config: Path) -> None:

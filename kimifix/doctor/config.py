@@ -8,7 +8,7 @@ from typing import Any
 
 from kimifix.client import features
 from kimifix.config.document import MANAGED
-from kimifix.config.routes import OWN_PLATFORM, PLATFORM_HEADER, platform_of, service_platforms
+from kimifix.config.routes import OWN_PLATFORM, PLATFORM_HEADER, service_platforms
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import ConfigError
 from kimifix.machine import Machine
@@ -130,18 +130,11 @@ def check_identity(machine: Machine) -> Finding:
 
 
 def check_services(machine: Machine) -> Finding:
-    """Web search and fetch say of the client what our provider says, if there is one."""
+    """Web search and fetch say what they like of the client: it is listed, and no fault."""
     named = service_platforms(machine.document).items()
     says = {path[1]: str(platform or OWN_PLATFORM) for path, platform in named}
-    groups = {
-        platform: [n for n, said in says.items() if said == platform] for platform in says.values()
-    }
-    message = "; ".join(f"sent as {said}: {', '.join(names)}" for said, names in groups.items())
-    ours = platform_of(machine.document.own or {})
-    if ours is None or {ours}.issuperset(says.values()):
-        return Finding("ok", message or "none in the config", data={"services": says})
-    hint = f"if they are refused: `{machine.kimifix('apply', '--services')}`"
-    return Finding("info", message, hint, {"services": says})
+    message = ", ".join(f"{name} is sent as {platform}" for name, platform in says.items())
+    return Finding("ok", message or "none in the config", data={"services": says})
 
 
 def _named(platform: str | None) -> str:
