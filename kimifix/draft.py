@@ -249,8 +249,8 @@ def _warnings(request: Request, read: Reading, plan: Plan, change: Change) -> It
         known = request.reason or routes.route_of(read.document) == "anthropic"
         if isinstance(plan.credential, Login) and not known:
             yield (
-                "whether the server takes a login on the Anthropic-compatible surface is not "
-                "known: `kimifix doctor --probe` tells"
+                "whether the server takes a login on the Anthropic-compatible API is not known: "
+                "`kimifix doctor --probe` tells"
             )
     default = read.ground.data.get("default_model")
     stays = default is not None and default not in read.ground.served_by(MANAGED)

@@ -90,7 +90,7 @@ def read(home: Home, slot: str) -> Login:
     name = slot.removeprefix("oauth/")
     path = home.path / "credentials" / f"{name}.json"
     if not _FILE_NAME.fullmatch(name):
-        return Login(slot, path, problem="the slot is no file name")
+        return Login(slot, path, problem="the `key` of its login is no file name")
     try:
         data = json.loads(read_file(path, _MAX_BYTES))
     except FileNotFoundError:

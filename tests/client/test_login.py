@@ -216,7 +216,7 @@ def test_slot_leads_nowhere_else(home: Path, slot: str) -> None:
     (home / "config.json").write_text('{"access_token": "token-of-the-config"}')
     found = read(home, None, slot)
     assert not found.present
-    assert found.problem == "the slot is no file name"
+    assert found.problem == "the `key` of its login is no file name"
 
 
 def test_name_too_long(home: Path) -> None:
