@@ -80,7 +80,8 @@ class Proposal:
     @property
     def notice(self) -> str | None:
         """The policy notice, None where the client's identity stays as it is."""
-        return POLICY_NOTICE.format(platform=self.platform) if self.platform else None
+        honest = self.platform in (None, routes.OWN_PLATFORM)
+        return None if honest else POLICY_NOTICE.format(platform=self.platform)
 
     @property
     def wording(self) -> object:
@@ -202,17 +203,29 @@ def plan_of(request: Request, machine: Machine, read: Reading, credential: Crede
     present = read.document
     applied = routes.route_of(present) or (read.receipt.route if read.receipt else None)
     route = request.route or applied
+    platform = request.platform or routes.platform_of(present.own or {}) or DEFAULT_PLATFORM
     return Plan(
         "anthropic" if route == "anthropic" else "header",
         credential,
-        request.platform or routes.platform_of(present.own or {}) or DEFAULT_PLATFORM,
+        platform,
         routes.base_url_of(present, credential) or machine.home.region_base_url,
         isinstance(credential, Login) or features.protocol_lasts(machine.version),
         features.thinking_setting(machine.version),
         _moving(request.move_default, read),
         route != "anthropic" and _names_services(request.services, read),
+        _whole_identity(machine) if platform == routes.OWN_PLATFORM else {},
         present,
     )
+
+
+def _whole_identity(machine: Machine) -> dict[str, str]:
+    """Return what the client says of itself, which it leaves out for editors, by ACP."""
+    if machine.version is None:
+        return {}
+    from kimifix.client import identity
+
+    version, home = str(machine.version), machine.home.path
+    return identity.identity_headers(routes.OWN_PLATFORM, version, home, identity.this_machine())
 
 
 def _names_services(wanted: bool | None, read: Reading) -> bool:

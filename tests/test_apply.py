@@ -129,6 +129,23 @@ def test_names_the_policy_on_the_header_route_only(kimifix: Kimifix, config: Pat
     assert "Guidelines" not in kimifix("apply", "--dry-run", "--route", "anthropic").err
 
 
+def test_own_name_is_written_with_all_that_goes_with_it(kimifix: Kimifix, config: Path) -> None:
+    """What the client leaves out in editors; none of it is forged, so there is no notice."""
+    before = config.read_bytes()
+    result = kimifix("apply", "--yes", "--platform", "kimi_code_cli")
+    assert (result.code, "notice" in result.err) == (0, False)
+    headers = data_of(config)["providers"]["kimifix"]["custom_headers"]
+    assert headers["User-Agent"] == "kimi-code-cli/2.1.0"
+    assert headers["X-Msh-Platform"] == "kimi_code_cli"
+    assert {"X-Msh-Version", "X-Msh-Device-Model", "X-Msh-Os-Version"} < headers.keys()
+    assert kimifix("apply", "--yes").out.startswith("already applied")
+    assert "notice" in kimifix("apply", "--yes", "--platform", "kimi_cli").err
+    headers = data_of(config)["providers"]["kimifix"]["custom_headers"]
+    assert headers == {"X-Msh-Platform": "kimi_cli"}
+    assert kimifix("revert", "--yes").code == 0
+    assert config.read_bytes() == before
+
+
 def test_no_default_moves_nothing(kimifix: Kimifix, config: Path) -> None:
     """`--no-default` adds our entries, keeps every old byte and says how to use them."""
     result = kimifix("apply", "--yes", "--no-default")

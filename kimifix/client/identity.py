@@ -99,7 +99,7 @@ def request_headers(
     which win over the client's (run with both: 0.25.0, 0.38.0, 2.1.0).
     """
     parsed = parse_version(version)
-    own = _identity(platform, version, home, machine)
+    own = identity_headers(platform, version, home, machine)
     # The release in which an alias came to choose the surface (before it, only a provider
     # of type "anthropic" did) is also the one that made the library send our own name.
     named_by_library = parsed is not None and not ALIAS_PROTOCOL.works_in(parsed) and not platform
@@ -165,7 +165,8 @@ def _library(
     }
 
 
-def _identity(platform: str | None, version: str, home: Path, machine: Machine) -> Headers:
+def identity_headers(platform: str | None, version: str, home: Path, machine: Machine) -> Headers:
+    """Return the headers with which kimi-code ``version`` says who it is, except in ACP."""
     headers = {"User-Agent": f"kimi-code-cli/{_ascii(version)}"}
     if platform is None:
         return headers

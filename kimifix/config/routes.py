@@ -57,9 +57,10 @@ class Plan:
     aliases choose the Anthropic-compatible one, else the type of our provider does.
     ``thinking`` is the setting with which this client version keeps thinking on.
     ``moving`` are the settings that may move to ours, None for all. ``services`` is whether
-    web search and fetch shall name the platform, too. ``present`` is the
-    config as it is, ours included: its models of ours serve where there is no managed
-    one, and its default where nothing else tells which.
+    web search and fetch shall name the platform, too. ``identity`` are the other headers that
+    say who the client is, empty where it sends them itself. ``present`` is the config as it
+    is, ours included: its models of ours serve where there is no managed one, and its default
+    where nothing else tells which.
     """
 
     route: Route
@@ -70,6 +71,7 @@ class Plan:
     thinking: KeyPath = ("thinking", "enabled")
     moving: Collection[KeyPath] | None = None
     services: bool = False
+    identity: Mapping[str, str] = field(default_factory=dict)
     present: Document = field(default_factory=lambda: Document({}))
 
     def moves(self, path: KeyPath) -> bool:
@@ -112,7 +114,9 @@ def with_additions(change: Change, present: Document, edited: Collection[KeyPath
         now = present.data[path[0]][path[1]] if path in edited else {}
         tables[path] = {k: v for k, v in now.items() if k not in _RULED} | dict(table)
     own = tables[("providers", OWN)]
-    kept = _free_headers(present.own or {}, "header" if platform_of(own) else "anthropic")
+    was_whole = platform_of(present.own or {}) == OWN_PLATFORM  # all of it is ours then
+    route: Route = "header" if platform_of(own) and not was_whole else "anthropic"
+    kept = _free_headers(present.own or {}, route)
     if headers := kept | own.get("custom_headers", {}):
         own["custom_headers"] = headers
     return Change(tables, change.values, change.keys)
@@ -286,7 +290,7 @@ def _provider(document: Document, plan: Plan) -> dict[str, Any]:
             provider["oauth"] = managed["oauth"]
     headers = _free_headers(managed, plan.route)
     if plan.route == "header":
-        headers[PLATFORM_HEADER] = plan.platform
+        headers |= {**plan.identity, PLATFORM_HEADER: plan.platform}
     return {**provider, "custom_headers": headers} if headers else provider
 
 

@@ -126,7 +126,11 @@ def check_identity(machine: Machine) -> Finding:
         return Finding("warning", message, "it will not last: run `kimifix apply`", data)
     if warnings := list(server_warnings(out.base_url)):
         return Finding("warning", "; ".join([message, *warnings]), "check `base_url`", data)
-    return Finding("ok", message, data=data)
+    hint = None
+    if "platform_in_editors" in data and not data["platform_in_editors"]:
+        ours = machine.kimifix("apply", "--platform", OWN_PLATFORM)
+        hint = f"if an editor is refused: `{ours}` gives it the name that the terminal has"
+    return Finding("ok", message, hint, data)
 
 
 def check_services(machine: Machine) -> Finding:

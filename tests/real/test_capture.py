@@ -147,6 +147,27 @@ def test_editors_get_another_identity(machine: Machine, version: str, temporary:
     assert managed.refused == own.refused == []
 
 
+@pytest.mark.parametrize("version", ["0.38.0", "2.1.0"])
+def test_editors_can_have_the_identity_of_the_terminal(
+    machine: Machine, version: str, temporary: Path
+) -> None:
+    """With --platform kimi_code_cli our provider says in ACP mode what managed says in a terminal.
+
+    Nothing of it is forged, so there is no notice; another platform takes it all out again.
+    """
+    applied = machine.kimifix("apply", "--yes", "--platform", "kimi_code_cli")
+    assert applied.code == 0, applied.err
+    assert "notice" not in applied.err
+    honest = dict(captured(machine)["managed:kimi-code"].identity)
+    assert len(honest) == 7
+    # Where it is recorded the client has a home of its own, and a device of its own.
+    honest["X-Msh-Device-Id"] = (machine.home / "device_id").read_text().strip()
+    assert dict(captured(machine)["kimifix"].identity) == honest
+    assert dict(captured(machine, "ACP")["kimifix"].identity) == honest
+    assert machine.kimifix("apply", "--yes", "--platform", "kimi_cli").code == 0
+    assert machine.data["providers"]["kimifix"]["custom_headers"] == {"X-Msh-Platform": "kimi_cli"}
+
+
 def test_the_guard_keeps_node_on_loopback(machine_node: Path, tmp_path: Path) -> None:
     """No connection and no look-up leaves loopback, however it is asked for."""
     guard = tmp_path / "with space" / "guard.cjs"
