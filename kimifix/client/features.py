@@ -102,6 +102,11 @@ KEYLESS_MODEL = Feature(
     Version((0, 33, 0)),
     "run: 0.20.0, 0.25.0 and 0.32.0 ignore the name then, 0.33.0, 0.38.0 and 2.1.0 lack a key",
 )
+KEY_IN_ACP = Feature(
+    "in an editor, by ACP, an API key is enough, without a login",
+    Version((0, 28, 1)),
+    "source of 0.28.1; run: 0.25.0 answers `Authentication required`, 0.38.0 and 2.1.0 do not",
+)
 NAMELESS_ACP = Feature(
     "in an editor, by ACP, the client says nothing of its own about who it is",
     Version((0, 33, 0)),

@@ -114,7 +114,12 @@ def check_login(machine: Machine) -> Finding:
     """The client is signed in, as far as what it asks with needs that."""
     login, with_key = machine.login, describe(machine).credential == "key"
     if login is None and with_key:
-        return Finding("info", "none, but the default model has an API key")
+        hint = None
+        if machine.version and not features.KEY_IN_ACP.works_in(machine.version):
+            hint = (
+                f"in an editor, kimi-code {machine.version} asks for a login all the same: {UPDATE}"
+            )
+        return Finding("info", "none, but the default model has an API key", hint)
     hint = f"run `{machine.kimi('login')}`"
     if machine.document.own_entries:
         hint += f", then `{machine.kimifix('apply')}`"

@@ -12,7 +12,7 @@ from support.command import Kimifix
 from support.configs import LOGGED_IN, install_client, sign_in, write_config
 
 from kimifix.client.home import Home
-from kimifix.doctor.client import check_environment, check_recent_errors
+from kimifix.doctor.client import check_environment, check_login, check_recent_errors
 from kimifix.doctor.config import check_identity
 from kimifix.doctor.finding import Finding
 from kimifix.doctor.lookalikes import check_look_alikes
@@ -134,6 +134,20 @@ def test_proxy_beside_a_variable_of_the_client(machine: Make) -> None:
     finding = check_environment(machine(KIMI_MODEL_NAME="k3", https_proxy="http://p.test:1"))
     assert finding.status == "warning"
     assert finding.data["variables"] == ["KIMI_MODEL_NAME", "https_proxy"]
+
+
+@pytest.mark.parametrize(("version", "asks"), [("0.25.0", True), ("0.38.0", False)])
+def test_old_client_wants_a_login_in_an_editor(machine: Make, version: str, asks: bool) -> None:
+    """By ACP a key alone does not do (run: 0.25.0; 0.38.0 and 2.1.0 take it)."""
+    lines = ('default_model = "m"', "[models.m]", 'provider = "mine"', 'model = "k3"')
+    keyed = ("[providers.mine]", 'type = "kimi"', f'api_key = "{CODING_KEY}"')
+    url = 'base_url = "https://api.kimi.com/coding/v1"'
+    found = check_login(
+        machine("\n".join([*lines, "max_context_size = 1", *keyed, url, ""]), version)
+    )
+    assert (found.status, "has an API key" in found.message) == ("info", True)
+    assert (found.hint is not None) is asks
+    assert not asks or "0.25.0 asks for a login" in str(found.hint)
 
 
 # --- what does not fit together ------------------------------------------------------------
