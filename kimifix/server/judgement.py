@@ -55,6 +55,8 @@ def next_probe(
     rest = [probe for probe in probes if not any(_tells(answer, probe) for answer in answers)]
     if verdicts[:1] == ("overload",):
         return _after_overload(answers, verdicts, rest)
+    if verdicts == ("server",):  # it may be one side of the server alone
+        return next((p for p in rest if p.surface != answers[0].probe.surface), None)
     if "accepted" in verdicts[1:] or not {*verdicts[:1]} <= {"accepted", *_REFUSED}:
         return None
     if verdicts[:1] == ("accepted",):
@@ -114,7 +116,8 @@ def judge(
     if now and now.verdict == "overload" and verdicts != _DISGUISED:
         return _overloaded(now, answers, opened)
     if now and now.verdict not in ("overload", *_REFUSED):
-        return _hands_off(now, now.meaning.meaning, patched)
+        alone = f", on the {API[now.probe.surface]} alone" if opened else ""
+        return _hands_off(now, f"{now.meaning.meaning}{alone}", patched)
     return _refused(now, others, opened, is_old)
 
 

@@ -197,13 +197,23 @@ def test_chance_is_hardly_called_a_disguise(state: str, overloaded: float) -> No
     assert claims / tries <= 1 / 16 + 0.01
 
 
-@pytest.mark.parametrize("verdict", ["model", "request", "server", "unknown", "unreachable"])
+@pytest.mark.parametrize("verdict", ["model", "request", "unknown", "unreachable"])
 def test_anything_else_gets_its_own_advice(verdict: Verdict) -> None:
     """What was answered is shown, and what to do instead."""
     answers, judged = ask("header", lambda _: verdict)
     assert (len(answers), judged.verdict, judged.recommendation) == (1, verdict, "none")
     assert judged.advice == answers[0].meaning.advice
     assert str(answers[0]) in judged.sentence
+
+
+@pytest.mark.parametrize(("other", "alone"), [("accepted", True), ("server", False)])
+def test_a_fault_may_be_on_one_side_alone(other: Verdict, alone: bool) -> None:
+    """One more surface is asked; to wait is the advice either way."""
+    answers, judged = ask("unpatched", by_request("unpatched", ("server", other, "accepted")))
+    assert [answer.probe for answer in answers] == [HONEST, ANTHROPIC]
+    assert (judged.verdict, judged.recommendation, judged.works) == ("server", "none", False)
+    assert judged.advice == answers[0].meaning.advice
+    assert ("on the OpenAI-style API alone" in judged.sentence) == alone
 
 
 def test_one_429_beside_one_200_is_overload_at_times() -> None:
