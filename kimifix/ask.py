@@ -1,7 +1,5 @@
 """Asking the server, for `doctor --probe` and `apply --route auto`: what to ask, and to whom."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple

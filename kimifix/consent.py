@@ -1,7 +1,5 @@
 """One loop for `apply` and `revert`: propose, ask, write, try again, look again."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which credential the own provider shall use, and what makes an API key plainly wrong."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple

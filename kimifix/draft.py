@@ -1,7 +1,5 @@
 """What `apply` would write: one reading of the config, turned into a proved change."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass

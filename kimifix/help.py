@@ -1,7 +1,5 @@
 """Help in Chinese: click's own, in other words and wrapped by what fills two columns."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any

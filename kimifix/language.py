@@ -1,7 +1,5 @@
 """The language of the reader: sentences are made in English, and translated when printed."""
 
-from __future__ import annotations
-
 import os
 import sys
 from functools import cache

@@ -4,8 +4,6 @@ Each thing is observed when it is first asked for: what nobody needs costs nothi
 observation that fails takes down only what needs it.
 """
 
-from __future__ import annotations
-
 import re
 import stat
 import sys

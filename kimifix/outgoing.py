@@ -5,8 +5,6 @@ It follows the client's own rules (source of 0.25.0 to 2.1.0; run: 0.25.0, 0.38.
 It is stricter in one: a login goes to the server that it was made for and to no other.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 Those are never waited for, and never read without end.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os

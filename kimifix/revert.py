@@ -3,8 +3,6 @@
 It is `apply` of nothing: what it writes is the base, see ``config.reading``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

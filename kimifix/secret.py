@@ -5,8 +5,6 @@ it was met before and registered. ``redact`` is applied by the only printer to a
 leaves the process, tracebacks included.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache

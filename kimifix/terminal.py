@@ -1,7 +1,5 @@
 """The streams: the one door through which text leaves the process, and what comes in by them."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -6,8 +6,6 @@ the real login by links, so that a token is renewed where it belongs; and the nu
 device, so that the server sees the same one. All that it leaves is removed.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Callable

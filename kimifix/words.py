@@ -1,7 +1,5 @@
 """Words that more than one module says: a remedy, quoted commands, modes and times."""
 
-from __future__ import annotations
-
 import re
 import sys
 from datetime import UTC, datetime

@@ -14,8 +14,6 @@ process and nothing else. What keeps it on this machine, each measured alone wit
   proxy; it also works in a single binary of Node.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -1,7 +1,5 @@
 """Which version of kimi-code can do what: the one table of version facts."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Where kimi-code keeps its data on this machine; the only reader of the environment."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Mapping

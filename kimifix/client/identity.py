@@ -6,8 +6,6 @@ Not here are `host` and `content-length`, which whoever sends the request adds, 
 credential, which is `***` in its place.
 """
 
-from __future__ import annotations
-
 import platform as system
 import re
 import socket

@@ -6,8 +6,6 @@ and pnpm write on Windows (their shim generators run elsewhere), and for the res
 their documentation or the source of kimi-code describes.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

@@ -1,7 +1,5 @@
 """A private folder and the clients that run in it: all are gone behind the block they serve."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The OAuth login of the client: is it there, when does it end; its value only for the probe."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -12,8 +12,6 @@ Conversations lie in the same files. Of them only the lines named here are taken
 those only the message of the error.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import stat

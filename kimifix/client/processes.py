@@ -1,7 +1,5 @@
 """Copies of kimi-code that run now and may write the same config."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -4,8 +4,6 @@ It is noted in `<home>/sessions/wd_*/session_*/agents/main/wire.jsonl`: as `mode
 every change and, from 0.25.0 on, with every request; in 0.20.0 as `model` of the usage.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """What `apply` changes, as data: the change to make, and what it takes to undo it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -6,8 +6,6 @@ for one that asks the real servers. Only what we know to have a part in what goe
 copied, so that a setting unknown to us can neither run nor leak.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The config as bytes, text and data, and what it says; invalid TOML is told with its place."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ table that the file keeps inline gets its new member inline. What is added here 
 written by tomlkit, one value at a time.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from functools import cached_property, lru_cache

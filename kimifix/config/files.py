@@ -4,8 +4,6 @@ Everything here keeps the promise that a file is the old one or the new one, who
 knows what differs by system. What it means for the config is in ``storage``.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import sys

@@ -5,8 +5,6 @@ back. Neither returns a text before tomllib has confirmed that its data is the o
 data with the intended change and nothing else.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A config with its secrets masked, fit to be shown, and the difference of two of them."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator

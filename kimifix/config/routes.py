@@ -1,7 +1,5 @@
 """The two ways round the gate, as changes of the data: provider entry, aliases, moved settings."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple

@@ -10,8 +10,6 @@ nothing is looked at twice, however odd the text. Possessive and atomic groups w
 so more simply, but CPython before 3.11.5 matches them wrongly.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterator

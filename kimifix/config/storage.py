@@ -14,8 +14,6 @@ intent it may be all that is left of somebody's edit and is kept; without one it
 system that cannot exchange renames over the config, right after a last look.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time

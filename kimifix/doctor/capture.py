@@ -1,7 +1,5 @@
 """Running the installed client: on loopback for `doctor --capture`, for real for `--verify`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal

@@ -1,7 +1,5 @@
 """What there is of kimi-code on this machine: copies, home, login, environment, logs."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

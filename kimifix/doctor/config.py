@@ -1,7 +1,5 @@
 """What the config says: readable, private, and which identity its default model sends."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """What a check has found, and what all of them come to."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """What looks like a lockout and is not: a server with a type, a login or a key not made for it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Whether our entries are in the config, whole and of use, and can be taken out exactly."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime

@@ -4,8 +4,6 @@ Nothing is masked here, for nothing gets in but by `allowed.toml`, beside this m
 name, path, host or key is in it, whoever wrote it where.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

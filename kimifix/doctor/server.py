@@ -1,7 +1,5 @@
 """What the server answers, as a finding."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from kimifix.ask import Probed, probe

@@ -5,8 +5,6 @@ type alone: one type, `access_terminated_error`, covers identity, suspension, qu
 concurrency. What matches nothing is unknown, and nothing is claimed about it.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple

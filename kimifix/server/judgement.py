@@ -3,8 +3,6 @@
 The words are in `answers.toml` beside this module.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal

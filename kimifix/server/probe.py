@@ -3,8 +3,6 @@
 Imported only when something is to be asked. Whatever happens on the way is an answer.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import time

@@ -5,8 +5,6 @@ trickles keeps to a time limit. Which proxy it goes through follows the rules of
 as in the source of kimi-code 2.1.0 and its HTTP library (undici 7.27).
 """
 
-from __future__ import annotations
-
 import base64
 import http.client
 import re
