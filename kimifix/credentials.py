@@ -62,7 +62,7 @@ def choose(wanted: Wanted | None, available: Available) -> Choice:
         return _key_variable(variable, version)
     if wanted == "key" or (wanted != "login" and available.key):
         return _key(available, None, "")
-    since, obstacle, way_out = features.SHARED_LOGIN.since, None, UPDATE
+    since, obstacle, way_out = features.since("shared-login"), None, UPDATE
     if version is None:
         obstacle = "the version of kimi-code is unknown, and old ones cannot share their login"
     elif version < since:
@@ -95,15 +95,15 @@ def _key(available: Available, obstacle: str | None, way_out: str) -> Choice:
 def _key_variable(name: str, version: Version | None) -> Choice:
     if not _VARIABLE.fullmatch(name):
         raise KimifixError(f"not the name of an environment variable: `{name}`")
-    if version is not None and not features.KEY_VARIABLE.works_in(version):
-        since = features.KEY_VARIABLE.since
+    if version is not None and not features.has("key-variable", version):
+        since = features.since("key-variable")
         raise KimifixError(
             f"kimi-code {version} cannot read its API key from a variable, only {since} and later",
             f"{UPDATE}, or write the key into the config: --credential key",
         )
     warning = f"{name} must be set wherever kimi-code is started"
     if version is None:
-        warning += f", which must be {features.KEY_VARIABLE.since} or later"
+        warning += f", which must be {features.since('key-variable')} or later"
     return Choice(KeyVariable(name), (warning,))
 
 

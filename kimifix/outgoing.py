@@ -124,7 +124,7 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         raise UnsentError(
             "provider", fact, "choose another model with /model, or apply again", *steps
         )
-    if features.ALIAS_OVERRIDES.works_in(version):
+    if features.has("alias-overrides", version):
         provider = {**provider, **{key: model[key] for key in _OVER_PROVIDER if model.get(key)}}
     kind = str(provider.get("type"))
     yield (told := replace(told, kind=kind))
@@ -133,7 +133,7 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         way = "out without the identity of kimi-code" if ours else "to another vendor's API"
         fact = f"`{alias}` goes {way}, `{kind}`, which kimifix does not ask"
         raise UnsentError("provider", fact, "choose a model of Kimi with /model", client_can=True)
-    by_protocol = model.get("protocol") == "anthropic" and features.ALIAS_PROTOCOL.works_in(version)
+    by_protocol = model.get("protocol") == "anthropic" and features.has("alias-protocol", version)
     env = _strings(provider.get("env"))
     base_url = _text(provider.get("base_url")) or env.get(f"{kind.upper()}_BASE_URL")
     told = replace(
@@ -158,7 +158,7 @@ def _of_environment(env: Mapping[str, str], version: Version) -> Document | None
     """Return what the environment makes of the config, None where that stays as it is."""
     names = ("NAME", "API_KEY", "BASE_URL", "PROVIDER_TYPE")
     name, key, base_url, kind = (_text(env.get(f"KIMI_MODEL_{n}")) for n in names)
-    if name is None or not (key or features.KEYLESS_MODEL.works_in(version)):
+    if name is None or not (key or features.has("keyless-model", version)):
         return None
     provider = {"type": (kind or "kimi").lower(), "base_url": base_url, "api_key": key}
     model = {"provider": _ENV_PROVIDER, "model": name}
@@ -186,7 +186,7 @@ def _key(
     """Return the API key that goes out, None where it is the login; raises ``UnsentError``."""
     key, variable = _text(provider.get("api_key")), _text(provider.get("api_key_env"))
     oauth = isinstance(provider.get("oauth"), Mapping)
-    if variable and not features.KEY_VARIABLE.works_in(version):
+    if variable and not features.has("key-variable", version):
         fact, advice = f"kimi-code {version} does not read `api_key_env`", f"{UPDATE}, or use a key"
         raise UnsentError(
             "credential", fact, advice, machine.kimifix("apply", "--credential", "key")
@@ -213,7 +213,7 @@ def _login(
     """Return the login that goes out; raises ``UnsentError``."""
     managed = name == MANAGED
     found = machine.login_in(login.slot_of(provider, machine.env, managed=managed) or "")
-    if not managed and not features.SHARED_LOGIN.works_in(version):
+    if not managed and not features.has("shared-login", version):
         fact, advice = f"kimi-code {version} cannot share its login", f"{UPDATE}, or use a key"
         raise UnsentError("login", fact, advice, machine.kimifix("apply", "--credential", "key"))
     if not login.is_at_home(provider, machine.env, managed=managed):

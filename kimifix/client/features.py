@@ -1,11 +1,19 @@
-"""Which version of kimi-code can do what: the one table of version facts."""
+"""Which version of kimi-code can do what; the facts and their sources are in `features.toml`."""
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal
+
+from kimifix.reader import tables
 
 _IDENTIFIERS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
 _SEMVER = re.compile(rf"v?([0-9]+)\.([0-9]+)\.([0-9]+)(?:-({_IDENTIFIERS}))?(?:\+{_IDENTIFIERS})?")
 _LONGEST = 256  # npm takes no longer ones
+
+Feature = Literal[
+    "shared-login", "alias-protocol", "key-refresh", "protocol-merged", "thinking-enabled",
+    "key-variable", "proxies", "alias-overrides", "keyless-model", "key-in-acp", "nameless-acp",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, order=True)
@@ -39,85 +47,28 @@ def parse_version(text: str | None) -> Version | None:
     return Version((int(match[1]), int(match[2]), int(match[3])), match[4] or "")
 
 
-@dataclass(frozen=True)
-class Feature:
-    """Something that the client can do from ``since`` on, and how we know."""
-
-    name: str
-    since: Version
-    source: str
-
-    def works_in(self, version: Version | None) -> bool:
-        """Tell whether ``version`` can do it; an unknown version is not assumed to."""
-        return version is not None and version >= self.since
-
-
 NEWEST_KNOWN = Version((2, 1, 0))
+_SINCE = {
+    name: version
+    for name, fact in tables("client/features.toml").items()
+    if (version := parse_version(fact["since"]))
+}
 
-SHARED_LOGIN = Feature(
-    "an own provider can share the login",
-    Version((0, 20, 2)),
-    "run against a loopback server: 0.20.1 asks for a login, 0.20.2, 0.25.0, 0.38.0, 2.1.0 answer",
-)
-ALIAS_PROTOCOL = Feature(
-    "an alias with `protocol` chooses the Anthropic-compatible surface",
-    Version((0, 20, 2)),
-    "run against a loopback server: 0.20.0 ignores it, 0.25.0, 0.38.0, 2.1.0 obey",
-)
-KEY_REFRESH = Feature(
-    "the model refresh writes the aliases of an own provider with a key at the managed URL anew",
-    Version((0, 27, 0)),
-    "run: 0.25.0 leaves them alone; 0.27.0 and 0.30.0 add new models and take `protocol` away",
-)
-PROTOCOL_MERGED = Feature(
-    "and leaves `protocol` as it is",
-    Version((0, 33, 0)),
-    "run: 0.33.0, 0.38.0, 0.43.1, 2.0.2, 2.1.0; models that are new come without it",
-)
-THINKING_ENABLED = Feature(
-    "`[thinking] enabled` replaces `default_thinking`",
-    Version((0, 21, 0)),
-    "changelog of 0.21.0; run: 0.20.0 reads only the old one, 0.25.0 only the new one",
-)
-KEY_VARIABLE = Feature(
-    "`api_key_env` names the environment variable of the API key",
-    Version((2, 0, 1)),
-    "source of 2.0.1; run: 2.0.2 and 2.1.0 read it, 0.43.1 does not",
-)
-PROXIES = Feature(
-    "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY lead through a proxy, a SOCKS proxy too",
-    Version((0, 12, 0)),
-    "source of 0.12.0; run: 0.10.0 ignores them, 0.20.0 to 2.1.0 obey",
-)
 
-ALIAS_OVERRIDES = Feature(
-    "`base_url`, `api_key` and `oauth` of an alias win over those of its provider",
-    Version((0, 33, 0)),
-    "source of 0.33.0; run: 0.25.0 ignores them, 0.38.0 and 2.1.0 obey",
-)
-KEYLESS_MODEL = Feature(
-    "KIMI_MODEL_NAME without KIMI_MODEL_API_KEY replaces the default model, too",
-    Version((0, 33, 0)),
-    "run: 0.20.0, 0.25.0 and 0.32.0 ignore the name then, 0.33.0, 0.38.0 and 2.1.0 lack a key",
-)
-KEY_IN_ACP = Feature(
-    "in an editor, by ACP, an API key is enough, without a login",
-    Version((0, 28, 1)),
-    "source of 0.28.1; run: 0.25.0 answers `Authentication required`, 0.38.0 and 2.1.0 do not",
-)
-NAMELESS_ACP = Feature(
-    "in an editor, by ACP, the client says nothing of its own about who it is",
-    Version((0, 33, 0)),
-    "run: 0.30.0 sends the full identity there, 0.33.0, 0.38.0, 0.43.1 and 2.1.0 none",
-)
+def since(feature: Feature) -> Version:
+    """Return the first version that has ``feature``."""
+    return _SINCE[feature]
 
-FEATURES = tuple(fact for fact in list(vars().values()) if isinstance(fact, Feature))
+
+def has(feature: Feature, version: Version | None) -> bool:
+    """Tell whether ``version`` has ``feature``; an unknown version is not assumed to."""
+    return version is not None and version >= since(feature)
 
 
 def protocol_lasts(version: Version | None) -> bool:
     """Tell whether an alias keeps its `protocol` in ``version`` where its provider has a key."""
-    erased = KEY_REFRESH.works_in(version) and not PROTOCOL_MERGED.works_in(version)
-    return ALIAS_PROTOCOL.works_in(version) and not erased
+    erased = has("key-refresh", version) and not has("protocol-merged", version)
+    return has("alias-protocol", version) and not erased
 
 
 def thinking_setting(version: Version | None) -> tuple[str, ...]:
@@ -125,6 +76,6 @@ def thinking_setting(version: Version | None) -> tuple[str, ...]:
 
     An unknown version is treated like a new one: each side ignores the other's setting.
     """
-    if version is None or THINKING_ENABLED.works_in(version):
+    if version is None or has("thinking-enabled", version):
         return ("thinking", "enabled")
     return ("default_thinking",)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kimifix.client.features import ALIAS_PROTOCOL, Version, parse_version
+from kimifix.client.features import Version, has, parse_version
 from kimifix.reader import read_text
 from kimifix.secret import MASK
 
@@ -100,7 +100,7 @@ def request_headers(
     own = identity_headers(platform, version, home, machine)
     # The release in which an alias came to choose the surface (before it, only a provider
     # of type "anthropic" did) is also the one that made the library send our own name.
-    named_by_library = parsed is not None and not ALIAS_PROTOCOL.works_in(parsed) and not platform
+    named_by_library = parsed is not None and not has("alias-protocol", parsed) and not platform
     if surface == "anthropic" and named_by_library:
         own = {}
     who = {**(lowest or {}), **own, **(custom or {})}

@@ -33,8 +33,8 @@ def check_client(machine: Machine) -> Finding:
     message = f"kimi-code {install.version} ({install.origin}): {install.path}"
     if install.on_path is None:
         return Finding("info", f"{message}, not on PATH", data=data)
-    if not features.SHARED_LOGIN.works_in(machine.version):
-        hint = f"{UPDATE}; before {features.SHARED_LOGIN.since}, `apply` needs an API key"
+    if not features.has("shared-login", machine.version):
+        hint = f"{UPDATE}; before {features.since('shared-login')}, `apply` needs an API key"
         return Finding("warning", f"{message}, old", hint, data)
     return Finding("ok", message, data=data)
 
@@ -113,7 +113,7 @@ def check_login(machine: Machine) -> Finding:
     login, with_key = machine.login, describe(machine).credential == "key"
     if login is None and with_key:
         hint = None
-        if machine.version and not features.KEY_IN_ACP.works_in(machine.version):
+        if machine.version and not features.has("key-in-acp", machine.version):
             hint = (
                 f"in an editor, kimi-code {machine.version} asks for a login all the same: {UPDATE}"
             )
@@ -162,7 +162,7 @@ def check_environment(machine: Machine) -> Finding:
     proxies = [n for n in sorted(machine.env) if n.upper() in _PROXIES and machine.env[n].strip()]
     status: Status = "warning" if effects else "info" if proxies else "ok"
     hint = "unset what you do not need, then look again" if effects else None
-    if machine.version and not features.PROXIES.works_in(machine.version):
+    if machine.version and not features.has("proxies", machine.version):
         effects |= dict.fromkeys(proxies, f"a proxy that kimi-code {machine.version} ignores")
     elif proxies and all(machine.env[n].strip().lower().startswith("socks") for n in proxies):
         effects |= dict.fromkeys(proxies, "leads through a SOCKS proxy, which --probe cannot use")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import kimifix
 from kimifix.client import features
-from kimifix.client.features import FEATURES, NEWEST_KNOWN, Feature, Version, parse_version
+from kimifix.client.features import NEWEST_KNOWN, Version, parse_version
+from kimifix.reader import tables
 
 
 def version(text: str) -> Version:
@@ -118,7 +120,7 @@ def test_equal_versions_are_one() -> None:
 )
 def test_feature_by_version(text: str | None, expected: bool) -> None:
     """A feature is there from its version on, not in a pre-release of it, nor in the dark."""
-    assert features.SHARED_LOGIN.works_in(parse_version(text)) is expected
+    assert features.has("shared-login", parse_version(text)) is expected
 
 
 @pytest.mark.parametrize(
@@ -136,13 +138,18 @@ def test_setting_that_keeps_thinking_on(text: str | None, expected: tuple[str, .
     assert features.thinking_setting(parse_version(text)) == expected
 
 
-@pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
-def test_every_fact_has_a_source_and_a_use(feature: Feature) -> None:
+@pytest.mark.parametrize("name", get_args(features.Feature))
+def test_every_fact_has_a_source_and_a_use(name: features.Feature) -> None:
     """Each row says how it is known, is not newer than what was run, and decides something."""
-    assert feature.name
-    assert any(word in feature.source for word in ("run", "source", "changelog"))
-    assert feature.since <= NEWEST_KNOWN
-    (name,) = (name for name, value in vars(features).items() if value is feature)
+    fact = tables("client/features.toml")[name]
+    assert fact["what"]
+    assert any(word in fact["source"] for word in ("run", "source", "changelog"))
+    assert features.since(name) <= NEWEST_KNOWN
     modules = Path(kimifix.__file__).parent.rglob("*.py")
-    uses = sum(path.read_text(encoding="utf-8").count(f"{name}.works_in") for path in modules)
+    uses = sum(path.read_text(encoding="utf-8").count(f'has("{name}", ') for path in modules)
     assert uses > 0
+
+
+def test_the_facts_are_those_that_the_code_knows() -> None:
+    """No row is without a name in the code, and no name without a row."""
+    assert set(tables("client/features.toml")) == set(get_args(features.Feature))
