@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from kimifix.client import features
 from kimifix.client.features import Version
-from kimifix.config.routes import ApiKey, Credential, KeyVariable, Login
+from kimifix.config.routes import LOGIN, Credential
 from kimifix.errors import KimifixError
 from kimifix.secret import Secret
 from kimifix.words import UPDATE
@@ -54,9 +54,9 @@ def choose(wanted: Wanted | None, available: Available) -> Choice:
     """
     own, version, variable = available.own, available.version, available.key_variable
     if own is not None and wanted is None and available.key is None and variable is None:
-        if isinstance(own, ApiKey):
+        if own.name == "key":
             return Choice(own)
-        variable = own.variable if isinstance(own, KeyVariable) else None
+        variable = own.value or None
         wanted = "login"
     if variable is not None:
         return _key_variable(variable, version)
@@ -70,22 +70,23 @@ def choose(wanted: Wanted | None, available: Available) -> Choice:
     if available.no_login and (wanted == "login" or not obstacle):
         obstacle, way_out = available.no_login, "run `kimi login`"
     if obstacle is None:
-        return Choice(Login())
+        return Choice(LOGIN)
     if wanted != "login":
         return _key(available, obstacle, way_out)
     if version is None and not available.no_login:  # the user may know better
-        return Choice(Login(), (f"{obstacle}: {since} or later is needed",))
+        return Choice(LOGIN, (f"{obstacle}: {since} or later is needed",))
     raise KimifixError(obstacle, f"{way_out}, or {_USE_KEY}")
 
 
 def _key(available: Available, obstacle: str | None, way_out: str) -> Choice:
     """Return the user's key; ``obstacle`` is why the login does not serve, if it was wanted."""
-    own = Secret(available.own.value) if isinstance(available.own, ApiKey) else None
-    key = available.key or available.key_in_env or own
+    own = available.own
+    key = available.key or available.key_in_env
+    key = key or (Secret(own.value) if own and own.name == "key" else None)
     key = key or available.ask(obstacle, f"{way_out}, or enter a key of {_CONSOLE}")
     if key is not None:
         value, warnings = checked_key(key)
-        return Choice(ApiKey(value), warnings)
+        return Choice(Credential("key", value), warnings)
     if obstacle is None:
         ways = "pass it by --key-stdin, at the prompt, or in KIMIFIX_API_KEY"
         raise KimifixError("no API key was given", ways)
@@ -104,7 +105,7 @@ def _key_variable(name: str, version: Version | None) -> Choice:
     warning = f"{name} must be set wherever kimi-code is started"
     if version is None:
         warning += f", which must be {features.since('key-variable')} or later"
-    return Choice(KeyVariable(name), (warning,))
+    return Choice(Credential("key-env", name), (warning,))
 
 
 def checked_key(key: Secret) -> tuple[str, tuple[str, ...]]:

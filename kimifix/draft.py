@@ -17,7 +17,7 @@ from kimifix.config.document import MANAGED, OWN, Document, same
 from kimifix.config.patch import moved_in, patch
 from kimifix.config.reading import Reading, private
 from kimifix.config.receipt import Receipt, digest, fingerprint
-from kimifix.config.routes import ApiKey, Credential, Login, Plan, Route
+from kimifix.config.routes import LOGIN, Credential, Plan, Route
 from kimifix.consent import Draft
 from kimifix.credentials import AskKey, Wanted
 from kimifix.errors import KimifixError
@@ -115,7 +115,7 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
     if before.own_entries and same(patched.data, before.data):
         document = before
     # On Windows the folder decides, not the mode.
-    is_secret = sys.platform != "win32" and isinstance(choice.credential, ApiKey)
+    is_secret = sys.platform != "win32" and choice.credential.name == "key"
     mode = private(base.mode) if is_secret else base.mode
     is_managed = bool(ground.served_by(MANAGED))
     receipt = Receipt(
@@ -207,7 +207,7 @@ def plan_of(request: Request, machine: Machine, read: Reading, credential: Crede
         credential,
         platform,
         routes.base_url_of(present, credential) or machine.home.region_base_url,
-        isinstance(credential, Login) or features.protocol_lasts(machine.version),
+        credential == LOGIN or features.protocol_lasts(machine.version),
         features.thinking_setting(machine.version),
         _moving(request.move_default, read),
         route != "anthropic" and _names_services(request.services, read),
@@ -258,7 +258,7 @@ def _warnings(request: Request, read: Reading, plan: Plan, change: Change) -> It
         if request.platform:
             yield "the Anthropic route sends no platform, whatever --platform says"
         known = request.reason or routes.route_of(read.document) == "anthropic"
-        if isinstance(plan.credential, Login) and not known:
+        if plan.credential == LOGIN and not known:
             yield (
                 "whether the server takes a login on the Anthropic-compatible API is not known: "
                 "`kimifix doctor --probe` tells"

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from kimifix.client import features, login
 from kimifix.client.features import Version
-from kimifix.client.login import Login as LoginFound
+from kimifix.client.login import Login
 from kimifix.config import routes
 from kimifix.config.document import MANAGED, OWN, Document
-from kimifix.config.routes import OWN_PLATFORM, PLATFORM_HEADER, Credential, KeyVariable, Login
+from kimifix.config.routes import LOGIN, OWN_PLATFORM, PLATFORM_HEADER, Credential
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.secret import Secret, register
@@ -207,9 +207,7 @@ def _key(
     return Secret(value) if value else None
 
 
-def _login(
-    machine: Machine, version: Version, provider: Mapping[str, Any], name: str
-) -> LoginFound:
+def _login(machine: Machine, version: Version, provider: Mapping[str, Any], name: str) -> Login:
     """Return the login that goes out; raises ``UnsentError``."""
     managed = name == MANAGED
     found = machine.login_in(login.slot_of(provider, machine.env, managed=managed) or "")
@@ -269,10 +267,10 @@ def apply_command(
 ) -> str:
     """Return the `apply` that leads to this, whatever is applied now."""
     document = machine.document
-    present = routes.credential_of(document) or Login()
+    present = routes.credential_of(document) or LOGIN
     words = ["apply", "--route", route]
-    if isinstance(credential, KeyVariable):
-        words += ["--key-env", credential.variable]
+    if credential.name == "key-env":
+        words += ["--key-env", credential.value]
     elif credential.name != present.name:
         words += ["--credential", credential.name]
     if route == "header" and platform != (routes.platform_of(document.own or {}) or "kimi_cli"):

@@ -12,7 +12,7 @@ from support.configs import write_config
 
 from kimifix import secret
 from kimifix.client.features import parse_version
-from kimifix.config.routes import ApiKey, Credential, KeyVariable, Login
+from kimifix.config.routes import LOGIN, Credential
 from kimifix.credentials import Available, Choice, Wanted, checked_key, choose
 from kimifix.errors import KimifixError
 from kimifix.secret import Secret
@@ -45,20 +45,20 @@ def refused(wanted: Wanted | None, **given: Any) -> KimifixError:
 @pytest.mark.parametrize("wanted", ["auto", "login"])
 def test_login_is_shared_where_that_works(wanted: Wanted) -> None:
     """With a new client that is signed in nobody is asked and nothing is warned of."""
-    assert choose(wanted, available()) == Choice(Login())
+    assert choose(wanted, available()) == Choice(LOGIN)
 
 
 @pytest.mark.parametrize(
-    "key", [{"key_in_env": Secret(KEY)}, {"own": ApiKey(KEY)}], ids=["in env", "written"]
+    "key", [{"key_in_env": Secret(KEY)}, {"own": Credential("key", KEY)}], ids=["in env", "written"]
 )
 def test_login_comes_before_a_key_that_lies_around(key: dict[str, Any]) -> None:
     """A key in the environment or in our provider does not displace a login that works."""
-    assert choose("auto", available(**key)) == Choice(Login())
+    assert choose("auto", available(**key)) == Choice(LOGIN)
 
 
 def test_key_on_stdin_comes_before_the_login() -> None:
     """Who pipes a key in wants it used."""
-    assert choose("auto", available(key=Secret(KEY))) == Choice(ApiKey(KEY))
+    assert choose("auto", available(key=Secret(KEY))) == Choice(Credential("key", KEY))
 
 
 @pytest.mark.parametrize(
@@ -69,32 +69,34 @@ def test_key_on_stdin_comes_before_the_login() -> None:
 def test_key_serves_where_the_login_does_not(obstacle: dict[str, Any]) -> None:
     """Where the login cannot be shared, a key takes its place."""
     choice = choose("auto", available(key_in_env=Secret(KEY), **obstacle))
-    assert choice == Choice(ApiKey(KEY))
+    assert choice == Choice(Credential("key", KEY))
 
 
 def test_keys_have_an_order() -> None:
     """Standard input, then the environment, then the key there is, then the user."""
     keys: dict[str, Any] = {name: Secret(f"sk-kimi-{name}") for name in ("key", "key_in_env")}
-    keys["own"] = ApiKey("sk-kimi-own")
+    keys["own"] = Credential("key", "sk-kimi-own")
     while keys:
         first = next(iter(keys))
-        assert choose("key", available(**keys)) == Choice(ApiKey(f"sk-kimi-{first}"))
+        assert choose("key", available(**keys)) == Choice(Credential("key", f"sk-kimi-{first}"))
         del keys[first]
-    assert choose("key", available(ask=lambda *_: Secret(KEY))) == Choice(ApiKey(KEY))
+    assert choose("key", available(ask=lambda *_: Secret(KEY))) == Choice(Credential("key", KEY))
     with pytest.raises(AskedError):
         choose("key", available())
 
 
-@pytest.mark.parametrize("own", [Login(), ApiKey("any key"), KeyVariable("MY_KEY")])
+@pytest.mark.parametrize(
+    "own", [LOGIN, Credential("key", "any key"), Credential("key-env", "MY_KEY")]
+)
 def test_what_is_in_place_stays_where_nothing_is_asked_for(own: Credential) -> None:
     """Neither a login that works nor a key in the environment displaces it, and nobody is asked."""
     assert choose(None, available(own=own, key_in_env=Secret(KEY))).credential == own
-    assert choose(None, available(own=own, key=Secret(KEY))).credential == ApiKey(KEY)
+    assert choose(None, available(own=own, key=Secret(KEY))).credential == Credential("key", KEY)
 
 
 def test_login_in_place_that_is_gone_is_not_replaced_by_a_key() -> None:
     """The credential changes by an option alone."""
-    error = refused(None, own=Login(), no_login=NO_LOGIN, key_in_env=Secret(KEY))
+    error = refused(None, own=LOGIN, no_login=NO_LOGIN, key_in_env=Secret(KEY))
     assert error.message == NO_LOGIN
 
 
@@ -140,7 +142,7 @@ def test_insisting_on_the_login() -> None:
     """An old client cannot; of an unknown version the user may know better, and is warned."""
     assert "0.20.1" in refused("login", version=OLD).message
     choice = choose("login", available(version=UNKNOWN))
-    assert choice.credential == Login()
+    assert choice.credential == LOGIN
     assert "0.20.2" in choice.warnings[0]
 
 
@@ -151,7 +153,7 @@ def test_key_from_a_variable(version: str | None, warned: str) -> None:
     """The name is written, not the value, and the user is told what follows from that."""
     given = available(version=parse_version(version), key_variable="MY_KEY")
     choice = choose("auto", given)
-    assert choice.credential == KeyVariable("MY_KEY")
+    assert choice.credential == Credential("key-env", "MY_KEY")
     assert warned in choice.warnings[0]
 
 

@@ -22,29 +22,18 @@ _RULED = _NOT_COPIED | {"base_url", "protocol", "custom_headers"}
 
 
 @dataclass(frozen=True)
-class Login:
-    """Share the login of the managed provider."""
+class Credential:
+    """What the own provider signs in with.
 
-    name = "login"
+    A `login` is that of the managed provider. ``value`` is the API key of a `key`, to be
+    written into the config, and of a `key-env` the variable from which the client takes it.
+    """
 
-
-@dataclass(frozen=True)
-class ApiKey:
-    """An API key of the Kimi Code console, to be written into the config."""
-
-    value: str = field(repr=False)
-    name = "key"
+    name: Literal["login", "key", "key-env"]
+    value: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True)
-class KeyVariable:
-    """The environment variable from which the client shall take its API key."""
-
-    variable: str
-    name = "key-env"
-
-
-Credential = Login | ApiKey | KeyVariable
+LOGIN = Credential("login")
 
 
 @dataclass(frozen=True)
@@ -151,8 +140,8 @@ def credential_of(document: Document) -> Credential | None:
     if own is None:
         return None
     if own.get("api_key_env"):
-        return KeyVariable(own["api_key_env"])
-    return ApiKey(own["api_key"]) if own.get("api_key") else Login()
+        return Credential("key-env", own["api_key_env"])
+    return Credential("key", own["api_key"]) if own.get("api_key") else LOGIN
 
 
 def base_url_of(document: Document, credential: Credential) -> str | None:
@@ -161,7 +150,7 @@ def base_url_of(document: Document, credential: Credential) -> str | None:
     That is where the managed provider sends, but our own key stays with our own server.
     """
     own = document.own or {}
-    if isinstance(credential, Login) or credential != credential_of(document):
+    if credential == LOGIN or credential != credential_of(document):
         return document.managed.get("base_url")
     base_url: str | None = own.get("base_url")
     if base_url is not None and own.get("type") == "anthropic":
@@ -198,7 +187,7 @@ def drift(document: Document) -> Drift:
         tuple(alias for alias in twins if alias not in present),
         tuple(a for a, twin in twins.items() if a in present and not _fits(present[a], twin)),
         tuple(alias for alias in present if alias not in twins),
-        isinstance(credential, Login) and not fits,
+        credential == LOGIN and not fits,
     )
 
 
@@ -274,18 +263,14 @@ def _provider(document: Document, plan: Plan) -> dict[str, Any]:
         # The one shape that every client version sends to `{base}/v1/messages`
         # (measured, 0.10.0 to 2.1.0), and which no model refresh rewrites.
         provider = {"type": "anthropic", "base_url": anthropic_base(plan.base_url)}
-    match plan.credential:
-        case ApiKey(value):
-            provider["api_key"] = value
-        case KeyVariable(variable):
-            provider["api_key_env"] = variable
-        case Login():
-            if "oauth" not in managed:
-                raise KimifixError(
-                    "the config has no login to share",
-                    "sign in with `kimi login`, or use an API key of the Kimi Code console",
-                )
-            provider["oauth"] = managed["oauth"]
+    if plan.credential == LOGIN and "oauth" not in managed:
+        raise KimifixError(
+            "the config has no login to share",
+            "sign in with `kimi login`, or use an API key of the Kimi Code console",
+        )
+    field_of = {"login": "oauth", "key": "api_key", "key-env": "api_key_env"}
+    value = managed["oauth"] if plan.credential == LOGIN else plan.credential.value
+    provider[field_of[plan.credential.name]] = value
     headers = _free_headers(managed, plan.route)
     if plan.route == "header":
         headers |= {**plan.identity, PLATFORM_HEADER: plan.platform}

@@ -13,11 +13,13 @@ from support.configs import LOGGED_IN
 from kimifix.config.decoy import DUMMY, decoy, essence
 from kimifix.config.document import Document, parse
 from kimifix.config.patch import patch
-from kimifix.config.routes import ApiKey, Plan, change
+from kimifix.config.routes import Credential, Plan, change
 from kimifix.secret import register
 
 RECORDER = "http://127.0.0.1:12345"
-PLAN = Plan("header", ApiKey("sk-kimi-real-key"), "kimi_cli", "https://api.kimi.com/coding/v1")
+PLAN = Plan(
+    "header", Credential("key", "sk-kimi-real-key"), "kimi_cli", "https://api.kimi.com/coding/v1"
+)
 
 
 def copy(text: str) -> dict[str, Any]:

@@ -15,11 +15,13 @@ from kimifix.config import routes
 from kimifix.config.change import Change, Moved, Undo
 from kimifix.config.document import Document, parse, same
 from kimifix.config.patch import Patched, Unpatched, patch, unpatch
-from kimifix.config.routes import ApiKey, Login, Plan
+from kimifix.config.routes import LOGIN, Credential, Plan
 from kimifix.errors import UnsupportedShapeError
 
-HEADER = Plan("header", Login(), "kimi_cli", "https://api.kimi.com/coding/v1")
-ANTHROPIC = replace(HEADER, route="anthropic", credential=ApiKey("sk-kimi-x"), by_protocol=False)
+HEADER = Plan("header", LOGIN, "kimi_cli", "https://api.kimi.com/coding/v1")
+ANTHROPIC = replace(
+    HEADER, route="anthropic", credential=Credential("key", "sk-kimi-x"), by_protocol=False
+)
 
 # What the client writes at its first start, the same in 0.10.0 to 2.1.0.
 STUB = """\

@@ -15,13 +15,13 @@ from kimifix.config import routes
 from kimifix.config.document import Document, parse, same
 from kimifix.config.patch import patch, unpatch
 from kimifix.config.redaction import masked
-from kimifix.config.routes import ApiKey, Login, Plan
+from kimifix.config.routes import LOGIN, Credential, Plan
 from kimifix.errors import ConfigError, UnsupportedShapeError
 
 PATH = Path("config.toml")
 BASE_URL = "https://api.kimi.com/coding/v1"
-HEADER = Plan("header", Login(), "kimi_cli", BASE_URL)
-ANTHROPIC = Plan("anthropic", ApiKey("sk-kimi-x"), "kimi_cli", BASE_URL)
+HEADER = Plan("header", LOGIN, "kimi_cli", BASE_URL)
+ANTHROPIC = Plan("anthropic", Credential("key", "sk-kimi-x"), "kimi_cli", BASE_URL)
 
 SETTINGS = 'default_model = "kimi-code/k3"\nthinking.enabled = true\n'
 PROVIDER = """
