@@ -71,14 +71,17 @@ def unpatch(document: Document, undo: Undo | None, kept: Collection[KeyPath] = (
     and so do our entries ``kept``, with all that names them.
     Raises ``UnsupportedShapeError`` when the result cannot be proved.
     """
+    removed = tuple(path for path in document.own_entries if path not in kept)
+    plan = list(_returns(document, undo, kept))
+    left = tuple(_left(document.data, undo, [back.path for back in plan]))
+    if not removed and not plan:  # as before every first `apply`, which shall be quick
+        return Unpatched(document.data, document.text, document.bom, left=left)
     edit = Edit(document.text)
     expected = _copy(document.data)
-    removed = tuple(path for path in document.own_entries if path not in kept)
     for path in removed:
         del _at(expected, path[:-1])[path[-1]]
     gone = set(removed)
     headers: set[KeyPath] = set()
-    plan = list(_returns(document, undo, kept))
     for back in plan:
         table, name = _at(expected, back.path[:-1]), back.path[-1]
         if back.source is None or (back.is_key and _key(back.source) in table):
@@ -107,7 +110,7 @@ def unpatch(document: Document, undo: Undo | None, kept: Collection[KeyPath] = (
         document.bom,
         removed,
         restored=tuple(back.path for back in plan),
-        left=tuple(_left(document.data, undo, [back.path for back in plan])),
+        left=left,
     )
 
 
