@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from kimifix.client import sessions
 from kimifix.client.home import Home
 from kimifix.config.document import MANAGED, OWN, Document
 from kimifix.config.storage import STATE_IN_HOME
-from kimifix.consent import Dialogue, Draft, carry_out
+from kimifix.consent import Dialogue, Draft, Outcome, carry_out
 from kimifix.credentials import AskKey
 from kimifix.draft import Proposal, Request, draft
 from kimifix.errors import KimifixError
@@ -24,26 +24,9 @@ if TYPE_CHECKING:
     from kimifix.server.judgement import Judgement
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of it.
-
-    ``proposal`` is None where no fix was needed, as `--route auto` may find; ``reason`` is
-    why it chose what it did. ``next`` are commands that can be typed as they are, ``notes``
-    what should be known besides.
-    """
-
-    status: Literal["applied", "unchanged", "dry-run", "declined", "not-needed"]
-    config: Path
-    proposal: Proposal | None = None
-    next: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    backup: Path | None = None
-    sandbox: Path | None = None
-    reason: str | None = None
-
-
-def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]) -> Outcome:
+def apply(
+    request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
+) -> Outcome[Proposal]:
     """Write our provider, aliases and default into the config, unless they are there.
 
     Raises ``KimifixError`` when that is refused or fails; the config is then as it was.
@@ -56,7 +39,7 @@ def apply(request: Request, env: Mapping[str, str], dialogue: Dialogue[Proposal]
     else:
         _require_client(machine)
     ask_key = cache(dialogue.ask_key)
-    outcome = partial(Outcome, config=machine.home.config, sandbox=sandbox)
+    outcome = partial(Outcome[Proposal], config=machine.home.config, sandbox=sandbox)
     if request.route == "auto":
         request, judgement, steps = _chosen(request, machine, ask_key, dialogue)
         outcome = partial(outcome, reason=judgement.sentence)

@@ -117,6 +117,27 @@ class Done(Generic[Proposal]):
     watched: bool = False
 
 
+@dataclass(frozen=True)
+class Outcome(Generic[Proposal]):
+    """What came of a command.
+
+    ``proposal`` is None where nothing had to be proposed. ``next`` are commands that can be
+    typed as they are, ``notes`` what should be known besides; ``reason`` is why the command
+    chose what it did. ``backup`` and ``sandbox`` are where these lie, if there are any.
+    """
+
+    status: Literal[
+        "applied", "reverted", "unchanged", "nothing", "not-needed", "dry-run", "declined"
+    ]
+    config: Path
+    proposal: Proposal | None = None
+    next: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    backup: Path | None = None
+    sandbox: Path | None = None
+    reason: str | None = None
+
+
 def carry_out(
     draft_now: Callable[[], Draft[Proposal]],
     dialogue: Dialogue[Proposal],

@@ -24,8 +24,9 @@ from kimifix.secret import Secret, redact
 from kimifix.terminal import Line, OutputError, Styled, visible
 
 if TYPE_CHECKING:
-    from kimifix import apply, doctor, draft, revert
+    from kimifix import doctor, draft, revert
     from kimifix.config.change import Moved
+    from kimifix.consent import Outcome
 
 Proposal = TypeVar("Proposal", bound="draft.Proposal | revert.Proposal")
 
@@ -286,7 +287,7 @@ _UNWRITTEN = {
 }
 
 
-def print_apply(printer: Printer, outcome: apply.Outcome) -> None:
+def print_apply(printer: Printer, outcome: Outcome[draft.Proposal]) -> None:
     """Print what `apply` has come to."""
     proposal = outcome.proposal
     if printer.as_json:
@@ -309,7 +310,7 @@ def print_apply(printer: Printer, outcome: apply.Outcome) -> None:
     printer.advice(outcome.notes, outcome.next)
 
 
-def print_revert(printer: Printer, outcome: revert.Outcome) -> None:
+def print_revert(printer: Printer, outcome: Outcome[revert.Proposal]) -> None:
     """Print what `revert` has come to."""
     proposal = outcome.proposal
     if printer.as_json:

@@ -6,13 +6,12 @@ It is `apply` of nothing: what it writes is the base, see ``config.reading``.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from kimifix.client import sessions
 from kimifix.config import reading, redaction, routes
 from kimifix.config.document import MANAGED, OWN, Document
 from kimifix.config.reading import Reading
-from kimifix.consent import Dialogue, Draft, carry_out
+from kimifix.consent import Dialogue, Draft, Outcome, carry_out
 from kimifix.machine import Machine, observe
 
 
@@ -34,27 +33,13 @@ class Proposal:
         return self.removed
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of it; ``proposal`` is None where nothing was ours.
-
-    ``next`` are commands that can be typed as they are, ``notes`` what should be known besides.
-    """
-
-    status: Literal["reverted", "nothing", "dry-run", "declined"]
-    config: Path
-    proposal: Proposal | None = None
-    next: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
 def revert(
     option: Path | None,
     env: Mapping[str, str],
     dialogue: Dialogue[Proposal],
     *,
     dry_run: bool = False,
-) -> Outcome:
+) -> Outcome[Proposal]:
     """Take our entries out of the config and put back what they had replaced.
 
     Raises ``KimifixError`` when that is refused or fails; the config is then as it was.

@@ -9,7 +9,8 @@ from typing import Any
 
 from kimifix import apply as apply_verb
 from kimifix import revert as revert_verb
-from kimifix.draft import Request
+from kimifix.consent import Outcome
+from kimifix.draft import Proposal, Request
 from kimifix.secret import Secret
 
 KEY = "sk-kimi-planted-key-0123456789"
@@ -43,12 +44,12 @@ class Agreeing:
         return lambda: False
 
 
-def apply(home: Path, dialogue: Agreeing | None = None, **request: Any) -> apply_verb.Outcome:
+def apply(home: Path, dialogue: Agreeing | None = None, **request: Any) -> Outcome[Proposal]:
     """Apply to the config of ``home``."""
     asked = Request(home=home, **request)
     return apply_verb.apply(asked, dict(os.environ), dialogue or Agreeing())
 
 
-def revert(home: Path, dialogue: Agreeing | None = None) -> revert_verb.Outcome:
+def revert(home: Path, dialogue: Agreeing | None = None) -> Outcome[revert_verb.Proposal]:
     """Revert the config of ``home``."""
     return revert_verb.revert(home, dict(os.environ), dialogue or Agreeing())
