@@ -9,7 +9,7 @@ from kimifix.client import features, identity
 from kimifix.config import routes
 from kimifix.config.change import Change
 from kimifix.config.document import OWN, Document
-from kimifix.config.routes import Credential
+from kimifix.config.routes import OWN_PLATFORM, Credential, Route
 from kimifix.credentials import AskKey, Wanted
 from kimifix.draft import Request
 from kimifix.errors import KimifixError
@@ -73,6 +73,9 @@ def probe(
         answers.append(_ask(machine, candidates[question]))
     is_old = machine.version is not None and machine.version < features.NEWEST_KNOWN
     judged = judging.judge(answers, patched=patched, is_old=is_old, renewable=now.renewable)
+    named = now.provider == OWN and routes.platform_of(machine.document.own or {})
+    if judged.works and named == OWN_PLATFORM:
+        judged = replace(judged, **judging.NAMED, open=None)
     taken = candidates[judged.open or answers[0].probe]
     steps = _next(machine, judged, taken)
     if judged.verdict == "quota" and len(answers) < judging.MOST_REQUESTS:
@@ -111,7 +114,8 @@ def _candidates(
             yield _candidate("again", again, machine.kimifix("apply"), kept)
         yield _candidate("revert", describe(machine, base), machine.kimifix("revert"))
     choices = _choices(machine, request, ask_key, notes)
-    for way in ("anthropic", "header"):
+    ways: tuple[Route, ...] = ("header",) if request.services else ("anthropic", "header")
+    for way in ways:
         for credential, option in choices.items():
             wanted = replace(request, route=way, credential=option)
             if way == "header":

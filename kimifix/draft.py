@@ -102,13 +102,13 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
             "rename or remove it, then run kimifix again",
         )
     base, ground = read.base, read.ground
-    choice = credentials.choose(request.credential, available(request, machine, read, ask_key))
-    plan = plan_of(request, machine, read, choice.credential)
-    if request.services and plan.route == "anthropic":
+    if request.services and _route(request, read) == "anthropic":
         raise KimifixError(
             "--services goes with the header route alone",
             "the Anthropic route alters no name: leave --services out",
         )
+    choice = credentials.choose(request.credential, available(request, machine, read, ask_key))
+    plan = plan_of(request, machine, read, choice.credential)
     change = routes.change(ground, plan)
     patched = patch(ground, routes.with_additions(change, before, read.edited))
     document: Document = patched
@@ -198,12 +198,10 @@ def _no_login(machine: Machine, read: Reading) -> str | None:
 
 def plan_of(request: Request, machine: Machine, read: Reading, credential: Credential) -> Plan:
     """Return the plan that ``request`` makes for ``read`` with ``credential``."""
-    present = read.document
-    applied = routes.route_of(present) or (read.receipt.route if read.receipt else None)
-    route = request.route or applied
+    present, route = read.document, _route(request, read)
     platform = request.platform or routes.platform_of(present.own or {}) or DEFAULT_PLATFORM
     return Plan(
-        "anthropic" if route == "anthropic" else "header",
+        route,
         credential,
         platform,
         routes.base_url_of(present, credential) or machine.home.region_base_url,
@@ -214,6 +212,12 @@ def plan_of(request: Request, machine: Machine, read: Reading, credential: Crede
         _whole_identity(machine) if platform == routes.OWN_PLATFORM else {},
         present,
     )
+
+
+def _route(request: Request, read: Reading) -> Route:
+    """Return the route that is asked for, else the one that was applied, else `header`."""
+    applied = routes.route_of(read.document) or (read.receipt.route if read.receipt else None)
+    return "anthropic" if (request.route or applied) == "anthropic" else "header"
 
 
 def _whole_identity(machine: Machine) -> dict[str, str]:

@@ -322,6 +322,26 @@ def test_a_patch_that_is_not_needed_any_more(
     assert result.code == (0 if platform == "kimi_cli" else 1)
 
 
+def test_the_own_name_for_editors_is_kept(kimifix: Kimifix, server: Server, config: Path) -> None:
+    """In a terminal the fix changes nothing then, in an editor it is what gives the name."""
+    apply(kimifix, "--platform", "kimi_code_cli")
+    server.lets_in(HONEST)
+    result = kimifix("doctor", "--probe", "--json")
+    assert (result.code, result.json["next"]) == (0, [])
+    assert result.json["recommendation"] == "keep"
+    assert server.asked == [HONEST]
+
+
+def test_a_name_for_the_services_needs_the_header_route(
+    kimifix: Kimifix, server: Server, config: Path
+) -> None:
+    """The milder route has no name to give, so it is not asked for."""
+    server.lets_in(LEGACY, ANTHROPIC)
+    apply(kimifix, "--route", "auto", "--services")
+    assert server.asked == [HONEST, LEGACY]
+    assert tomllib.loads(config.read_text())["providers"]["kimifix"]["type"] == "kimi"
+
+
 def test_a_milder_route_that_is_open_is_a_hint(
     kimifix: Kimifix, server: Server, config: Path
 ) -> None:

@@ -138,7 +138,8 @@ def test_the_anthropic_route_takes_none(kimifix: Kimifix, config: Path, applied:
     if applied:
         kimifix("apply", "--yes", *route)
     before = config.read_bytes()
-    result = kimifix("apply", "--yes", "--services", *([] if applied else route))
+    wanted = ["--services", "--credential", "key"]  # for which nobody is asked any more
+    result = kimifix("apply", "--yes", *wanted, *([] if applied else route))
     assert (result.code, config.read_bytes()) == (1, before)
     assert "header route alone" in result.err
 

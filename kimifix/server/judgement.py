@@ -19,6 +19,8 @@ _NO_CLEAR_ANSWER: tuple[Verdict, ...] = ("overload", "server", "unknown", "unrea
 _REFUSED: tuple[Verdict, ...] = ("identity", "credential")
 # What chance gives at most one time in sixteen, however loaded the server is.
 _DISGUISED: tuple[Verdict, ...] = ("overload", "accepted", "overload", "accepted")
+# Where what is applied gives kimi-code its own name: the terminal has it anyway, an editor has not.
+NAMED = CATALOGUE["answered"]["named"]
 
 
 @dataclass(frozen=True)
