@@ -150,8 +150,7 @@ def test_doctor_leaves_probe_and_capture_alone(loaded: Loaded, signed_in: Path) 
         "kimifix.apply",
         "kimifix.revert",
         "kimifix.ask",
-        "kimifix.doctor.capture",
-        "kimifix.doctor.server",
+        "kimifix.doctor.live",
     }
     others |= {"kimifix.server.probe", "kimifix.client.capture"}
     modules = loaded("doctor")

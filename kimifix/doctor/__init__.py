@@ -93,18 +93,14 @@ def doctor(
     findings["capture"] = Finding("skipped", "runs kimi-code on loopback: --capture")
     findings["verify"] = Finding("skipped", "lets kimi-code answer one prompt: --verify")
     probed = None
+    if probe or capture or verify:
+        from kimifix.doctor import live
     if probe:
-        from kimifix.doctor.server import check_probe
-
-        findings["probe"], probed = check_probe(machine, progress)
+        findings["probe"], probed = live.check_probe(machine, progress)
     if capture:
-        from kimifix.doctor.capture import check_capture
-
-        findings["capture"] = look(partial(check_capture, progress=progress), machine)
+        findings["capture"] = look(partial(live.check_capture, progress=progress), machine)
     if verify:
-        from kimifix.doctor.capture import check_verify
-
-        findings["verify"] = look(partial(check_verify, progress=progress), machine)
+        findings["verify"] = look(partial(live.check_verify, progress=progress), machine)
     verdict = _verdict(machine, findings, probed)
     if not markdown:
         return Report(findings, verdict)

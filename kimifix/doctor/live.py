@@ -1,15 +1,16 @@
-"""Running the installed client: on loopback for `doctor --capture`, for real for `--verify`."""
+"""What is looked at when an option asks for it: the server, and the client while it runs."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
+from kimifix.ask import Probed, probe
 from kimifix.client.capture import capture
 from kimifix.client.recorder import Captured
 from kimifix.config.decoy import decoy
 from kimifix.config.document import MANAGED, OWN, Document
 from kimifix.config.routes import PLATFORM_HEADER, platform_of
-from kimifix.doctor.finding import Finding
+from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.secret import MASK
@@ -18,6 +19,38 @@ from kimifix.verify import verify
 SECONDS = 30.0
 _NODE_HEADER = "x-stainless-runtime-version"
 _PRIVATE_HEADERS = ("x-msh-device-name", "x-msh-device-id")
+
+
+def check_probe(machine: Machine, progress: Callable[[str], None]) -> tuple[Finding, Probed | None]:
+    """The server answers what goes out now; None where it could not be asked."""
+    try:
+        probed = probe(machine, progress)
+    except KimifixError as error:
+        return Finding("error", error.message, error.hint), None
+    judgement = probed.judgement
+    data = {
+        "verdict": judgement.verdict,
+        "recommendation": judgement.recommendation,
+        "answers": [
+            {
+                "surface": answer.probe.surface,
+                "platform": answer.probe.platform,
+                "credential": answer.probe.credential,
+                "for": answer.probe.way,
+                "http": answer.status,
+                "verdict": answer.verdict,
+                "meaning": answer.meaning.meaning,
+                "type": answer.error_type,
+                "message": answer.message,
+                "problem": answer.problem,
+                "request_id": answer.request_id,
+                "time": answer.time,
+            }
+            for answer in probed.answers
+        ],
+    }
+    status: Status = "ok" if judgement.works else "error"
+    return Finding(status, judgement.sentence, judgement.advice, data), probed
 
 
 def check_capture(machine: Machine, progress: Callable[[str], None]) -> Finding:
