@@ -125,7 +125,8 @@ def is_invisible(character: str) -> bool:
 
 def _secrets(text: str) -> list[tuple[int, int]]:
     found = _look_alikes(text)
-    starts = range(len(text) - _SHORTEST + 1 if _registered else 0)
+    initials = "".join({re.escape(beginning[0]) for beginning in _registered})
+    starts = [at.start() for at in re.finditer(f"[{initials}]", text)] if initials else []
     for start in [start for start in starts if text[start : start + _SHORTEST] in _registered]:
         for length, pieces in _registered[text[start : start + _SHORTEST]].items():
             if text[start : start + length] in pieces:

@@ -14,6 +14,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import takewhile
 from typing import NamedTuple
 
 from kimifix.config.change import KeyPath
@@ -127,9 +128,11 @@ def inside(text: str, statement: Statement) -> Iterator[tuple[Statement, list[St
                 found.append(inner)
 
 
-def comments(text: str) -> Iterator[Bounds]:
-    """Return the bounds of the comments of ``text``, from the hash to the end of the line."""
-    return ((start, end) for sign, start, end in _signs(text, 0) if sign == "#")
+def comments(text: str, start: int, end: int) -> Iterator[Bounds]:
+    """Yield the bounds of each comment from ``start`` to ``end``, which stand in no string."""
+    if "#" in text[start:end]:
+        signs = takewhile(lambda sign: sign[1] < end, _signs(text, start))
+        yield from ((first, last) for sign, first, last in signs if sign == "#")
 
 
 def _end(run: re.Pattern[str], text: str, position: int) -> int:

@@ -207,7 +207,7 @@ def test_only_inline_tables_and_arrays_are_entered() -> None:
 def test_comments_are_told_from_strings() -> None:
     """A comment goes to the end of its line, without the line end, wherever it stands."""
     text = '# a \'b\r\nc = \'#\' # "d\ne = [ # ]\n"\\"#", """\n#""" #\n]#'
-    found = [text[start:end] for start, end in comments(text)]
+    found = [text[start:end] for start, end in comments(text, 0, len(text))]
     assert found == ["# a 'b", '# "d', "# ]", "#", "#"]
 
 
@@ -286,7 +286,7 @@ def test_the_steps_grow_with_the_text(
         for statement in statements(text):
             for _ in inside(text, statement):
                 pass
-        for _ in comments(text):
+        for _ in comments(text, 0, len(text)):
             pass
         steps.append(looked_at)
     assert steps[1] <= 2.1 * steps[0]
