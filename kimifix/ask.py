@@ -73,8 +73,8 @@ def probe(
         answers.append(_ask(machine, candidates[question]))
     is_old = machine.version is not None and machine.version < features.NEWEST_KNOWN
     judged = judging.judge(answers, patched=patched, is_old=is_old, renewable=now.renewable)
-    named = now.provider == OWN and routes.platform_of(machine.document.own or {})
-    if judged.works and named == OWN_PLATFORM:
+    own = machine.document.own or {}
+    if judged.works and now.provider == OWN and routes.platform_of(own) == OWN_PLATFORM:
         judged = replace(judged, **judging.NAMED, open=None)
     taken = candidates[judged.open or answers[0].probe]
     steps = _next(machine, judged, taken)
