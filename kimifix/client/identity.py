@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from kimifix.client.features import Version, has, parse_version
-from kimifix.reader import read_text
+from kimifix.reader import read_text, tables
 from kimifix.secret import MASK
 
 OWN_PLATFORM = "kimi_code_cli"
@@ -29,13 +29,7 @@ _NODE = "v24.21.0"
 # From here on the credential stands before the identity on the Anthropic-style surface.
 _CREDENTIAL_FIRST = Version((0, 42, 0))
 
-# What Node calls an architecture, and the vendor's library a system, as pairs.
-_OTHER_NAMES = """
-x86_64=x64 amd64=x64 aarch64=arm64 armv6l=arm armv7l=arm i386=ia32 i686=ia32 x86=ia32
-ppc64le=ppc64 loongarch64=loong64
-darwin=MacOS win32=Windows linux=Linux freebsd=FreeBSD openbsd=OpenBSD
-"""
-_NAMES = dict(pair.split("=") for pair in _OTHER_NAMES.split())
+_TABLES = tables("client/headers.toml")
 _LONGEST_FILE = 4096  # bytes
 
 
@@ -72,7 +66,7 @@ def this_machine() -> Machine:
         kind="Windows_NT" if sys.platform == "win32" else system.system(),
         release=system.version() if sys.platform == "win32" else system.release(),
         platform=sys.platform,
-        architecture=_NAMES.get(machine, machine),
+        architecture=_TABLES["names"].get(machine, machine),
         macos=system.mac_ver()[0] or None,
     )
 
@@ -106,7 +100,7 @@ def request_headers(
     who = {**(lowest or {}), **own, **(custom or {})}
     if surface == "openai":
         credential = {"authorization": f"Bearer {MASK}"}
-        headers = {**_library("6.34.0", machine), **credential, **who, **_FETCH}
+        headers = {**_library("6.34.0", machine), **credential, **who, **_TABLES["fetch"]}
     else:
         headers = _anthropic(who, machine, parsed, named_by_library=named_by_library)
     last = {name.lower(): name for name in headers}  # which of two spellings goes out
@@ -116,51 +110,32 @@ def request_headers(
 def _anthropic(
     who: Headers, machine: Machine, version: Version | None, *, named_by_library: bool
 ) -> Headers:
-    agent, beta = {}, "context-management-2025-06-27"
+    agent, beta = "", "context-management-2025-06-27"
     if named_by_library:
-        agent, beta = {"User-Agent": "Anthropic/JS 0.95.2"}, "interleaved-thinking-2025-05-14"
+        agent, beta = "Anthropic/JS 0.95.2", "interleaved-thinking-2025-05-14"
     who = {name.lower(): value for name, value in who.items()}
     credential = {"x-api-key": MASK}
     first = version is None or version >= _CREDENTIAL_FIRST
     return {
-        **_library("0.95.2", machine, agent, {"X-Stainless-Timeout": "600"}),
+        **_library("0.95.2", machine, agent, timeout="600"),
         "anthropic-version": "2023-06-01",
         **({**credential, **who} if first else {**who, **credential}),
-        "content-type": _FETCH["content-type"],
+        "content-type": _TABLES["fetch"]["content-type"],
         "anthropic-beta": beta,
-        **_FETCH,
+        **_TABLES["fetch"],
     }
 
 
-# Over TLS the client offers `br` as well, which the standard library cannot decode.
-_FETCH = {
-    "content-type": "application/json",
-    "accept-language": "*",
-    "sec-fetch-mode": "cors",
-    "accept-encoding": "gzip, deflate",
-}
-
-
-def _library(
-    version: str, machine: Machine, agent: Headers | None = None, timeout: Headers | None = None
-) -> Headers:
-    """Return what the vendor's library adds; its versions are the same from 0.10.0 to 2.1.0."""
+def _library(version: str, machine: Machine, agent: str = "", timeout: str = "") -> Headers:
+    """Return what the vendor's library adds."""
     architecture = machine.architecture
     if architecture not in ("x64", "arm", "arm64"):
         architecture = f"other:{architecture}" if architecture else "unknown"
-    return {
-        "connection": "keep-alive",
-        "Accept": "application/json",
-        **(agent or {}),
-        "X-Stainless-Retry-Count": "0",
-        **(timeout or {}),
-        "X-Stainless-Lang": "js",
-        "X-Stainless-Package-Version": version,
-        "X-Stainless-OS": _NAMES.get(machine.platform, f"Other:{machine.platform}"),
-        "X-Stainless-Arch": architecture,
-        "X-Stainless-Runtime": "node",
-        "X-Stainless-Runtime-Version": machine.node,
-    }
+    told = {"agent": agent, "timeout": timeout, "version": version, "architecture": architecture}
+    told["system"] = _TABLES["names"].get(machine.platform, f"Other:{machine.platform}")
+    told["node"] = machine.node
+    headers = {name: text.format(**told) for name, text in _TABLES["library"].items()}
+    return {name: value for name, value in headers.items() if value}
 
 
 def identity_headers(platform: str | None, version: str, home: Path, machine: Machine) -> Headers:
