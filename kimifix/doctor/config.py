@@ -21,12 +21,9 @@ def check_config(machine: Machine) -> Finding:
     try:
         content = machine.reading.snapshot.content
         if content is None:
-            return Finding(
-                "error",
-                f"there is no config: `{path}`",
-                "start `kimi` and sign in with /login; or `kimifix apply --credential key`",
-                {"path": path, "exists": False},
-            )
+            hint = "start `kimi` and sign in with /login; or `kimifix apply --credential key`"
+            data = {"path": path, "exists": False}
+            return Finding("error", f"there is no config: `{path}`", hint, data)
         document = machine.document
     except ConfigError as error:
         data = {"path": error.path, "line": error.line, "column": error.column}
@@ -34,19 +31,13 @@ def check_config(machine: Machine) -> Finding:
     data = {"path": path, "bytes": len(content), "symlink_to": None}
     message = str(path)
     if path.is_symlink():
-        data["symlink_to"] = machine.reading.snapshot.real
-        message += (
-            f", a symlink to {machine.reading.snapshot.real}; the client will make it a plain file"
-        )
+        data["symlink_to"] = real = machine.reading.snapshot.real
+        message += f", a symlink to {real}; the client will make it a plain file"
     if not content.strip():
         return Finding("warning", f"is empty: {message}", "sign in with `kimi login`", data)
     if document.bom:
-        return Finding(
-            "warning",
-            f"begins with a byte order mark: {message}",
-            "save it as UTF-8 without BOM",
-            data,
-        )
+        message = f"begins with a byte order mark: {message}"
+        return Finding("warning", message, "save it as UTF-8 without BOM", data)
     return Finding("ok", message, data=data)
 
 
@@ -59,12 +50,8 @@ def check_config_mode(machine: Machine) -> Finding:
     if not any(secrets_in(machine.document.data)):
         return Finding("ok", f"mode {mode:04o}, holds no key", data=data)
     if mode & 0o077:
-        return Finding(
-            "warning",
-            f"holds a key, and others can read it (mode {mode:04o})",
-            f"chmod 600 {quoted(machine.home.config)}",
-            data,
-        )
+        message = f"holds a key, and others can read it (mode {mode:04o})"
+        return Finding("warning", message, f"chmod 600 {quoted(machine.home.config)}", data)
     return Finding("ok", f"mode {mode:04o}, holds a key", data=data)
 
 
@@ -84,13 +71,11 @@ def check_managed_headers(machine: Machine) -> Finding:
     headers = machine.document.managed.get("custom_headers")
     if not isinstance(headers, Mapping) or not headers:
         return Finding("ok", "none on the managed provider")
-    names = ", ".join(headers)
-    return Finding(
-        "warning",
-        f"on the managed provider, where they do not last: {names}",
-        "login and model refresh drop them; `kimifix apply` carries them to a provider that stays",
-        {"headers": list(headers)},
+    message = f"on the managed provider, where they do not last: {', '.join(headers)}"
+    hint = (
+        "login and model refresh drop them; `kimifix apply` carries them to a provider that stays"
     )
+    return Finding("warning", message, hint, {"headers": list(headers)})
 
 
 def check_identity(machine: Machine) -> Finding:
@@ -114,21 +99,19 @@ def check_identity(machine: Machine) -> Finding:
     known = PLATFORM_HEADER.lower()
     if spelled := [name for name in custom if name != PLATFORM_HEADER and name.lower() == known]:
         data["spelled"] = spelled
-        return Finding(
-            "warning",
-            f"{message}; also spelled {', '.join(spelled)}",
-            f"keep one, spelled exactly {PLATFORM_HEADER}: which one goes out depends on the order",
-            data,
+        hint = (
+            f"keep one, spelled exactly {PLATFORM_HEADER}: which one goes out depends on the order"
         )
+        return Finding("warning", f"{message}; also spelled {', '.join(spelled)}", hint, data)
     if out.provider == MANAGED and out.platform != OWN_PLATFORM and out.own_platform:
         return Finding("warning", message, "it will not last: run `kimifix apply`", data)
     if warnings := list(server_warnings(out.base_url)):
         return Finding("warning", "; ".join([message, *warnings]), "check `base_url`", data)
-    hint = None
     if "platform_in_editors" in data and not data["platform_in_editors"]:
         ours = machine.kimifix("apply", "--platform", OWN_PLATFORM)
         hint = f"if an editor is refused: `{ours}` gives it the name that the terminal has"
-    return Finding("ok", message, hint, data)
+        return Finding("ok", message, hint, data)
+    return Finding("ok", message, data=data)
 
 
 def check_services(machine: Machine) -> Finding:

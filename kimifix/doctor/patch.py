@@ -1,12 +1,11 @@
 """Whether our entries are in the config, whole and of use, and can be taken out exactly."""
 
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 
 from kimifix.client import features
 from kimifix.config import routes
-from kimifix.config.document import MANAGED, OWN
+from kimifix.config.document import MANAGED, OWN, get
 from kimifix.doctor.finding import Finding
 from kimifix.machine import Machine
 from kimifix.outgoing import describe
@@ -19,28 +18,23 @@ def check_patch(machine: Machine) -> Finding:
     """Our entries are absent, or complete."""
     entries = machine.document.own_entries
     if not entries:
-        if machine.reading.receipt and not _was_reverted(machine):
-            return Finding(
-                "warning",
-                "was applied, but is gone from the config",
-                f"`{machine.kimifix('apply')}` writes them again, `kimifix revert` ends it",
-                {"state": "gone"},
-            )
+        receipt = machine.reading.receipt
+        if receipt and receipt.before != machine.reading.snapshot.sha256:
+            hint = f"`{machine.kimifix('apply')}` writes them again, `kimifix revert` ends it"
+            message = "was applied, but is gone from the config"
+            return Finding("warning", message, hint, {"state": "gone"})
         return Finding("ok", "not applied", data={"state": "absent"})
     if machine.reading.has_foreign_provider:
-        return Finding(
-            "warning",
-            f"a provider named `{OWN}` is there that kimifix did not write",
-            "`apply` will refuse: rename it if you want to use kimifix",
-            {"state": "foreign"},
-        )
+        message = f"a provider named `{OWN}` is there that kimifix did not write"
+        hint = "`apply` will refuse: rename it if you want to use kimifix"
+        return Finding("warning", message, hint, {"state": "foreign"})
     route = routes.route_of(machine.document)
     data = {"state": "complete", "route": route, "entries": [".".join(p) for p in entries]}
-    faults = list(_faults(machine))
-    if not faults and (reason := _reason_to_ask(machine)):
-        hint = "ask again whether it is needed: kimifix doctor --probe"
-        return Finding("info", f"applied and complete, route {route}; {reason}", hint, data)
-    if not faults:
+    if not (faults := _faults(machine)):
+        if reason := _reason_to_ask(machine):
+            message = f"applied and complete, route {route}; {reason}"
+            hint = "ask again whether it is needed: kimifix doctor --probe"
+            return Finding("info", message, hint, data)
         return Finding("ok", f"applied and complete, route {route}", data=data)
     data |= {"state": "incomplete", "faults": [fault for fault, _ in faults]}
     hints = dict.fromkeys(hint for _, hint in faults)
@@ -102,49 +96,27 @@ def _was_moved(machine: Machine, path: tuple[str, ...]) -> bool:
     return receipt is not None and any(moved.path == path for moved in receipt.undo.moved)
 
 
-def _was_reverted(machine: Machine) -> bool:
-    return (
-        machine.reading.receipt is not None
-        and machine.reading.receipt.before == machine.reading.snapshot.sha256
-    )
-
-
 def _thinking_switched_off(machine: Machine) -> bool:
-    data = machine.document.data
-    thinking = data.get("thinking")
-    if features.thinking_setting(machine.version) == ("default_thinking",):
-        off = data.get("default_thinking") is False
-    else:
-        off = isinstance(thinking, Mapping) and thinking.get("enabled") is False
-    wrote_on = machine.reading.receipt is not None and any(
-        moved.new is True for moved in machine.reading.receipt.undo.moved
-    )
-    return off and wrote_on
+    now = get(machine.document.data, features.thinking_setting(machine.version))
+    receipt = machine.reading.receipt
+    wrote_on = receipt is not None and any(moved.new is True for moved in receipt.undo.moved)
+    return now is False and wrote_on
 
 
 def check_receipt(machine: Machine) -> Finding:
     """The receipt and the backup that an exact `revert` needs are there."""
-    backups = machine.reading.store.backup_paths()
-    data = {"folder": machine.reading.store.folder, "backups": len(backups)}
-    receipt = machine.reading.receipt
-    kept = f"backups lie in {machine.reading.store.backups}"
+    receipt, store = machine.reading.receipt, machine.reading.store
+    data = {"folder": store.folder, "backups": len(store.backup_paths())}
+    kept = f"backups lie in {store.backups}"
+    hint = "`kimifix revert` still works, but cannot promise the same bytes"
     if not machine.document.own_entries and receipt is None:
         return Finding("ok", f"none needed; {kept}", data=data)
     if receipt is None:
-        return Finding(
-            "warning",
-            "lost, or written on another machine",
-            "`kimifix revert` still works, but cannot promise the same bytes",
-            data,
-        )
+        return Finding("warning", "lost, or written on another machine", hint, data)
     data |= {"time": receipt.time, "kimifix": receipt.kimifix, "client": receipt.client}
-    if receipt.before and machine.reading.store.backup(receipt.before) is None:
-        return Finding(
-            "warning",
-            f"its backup is gone or damaged: {machine.reading.store.backups}",
-            "`kimifix revert` still works, but cannot promise the same bytes",
-            data,
-        )
+    if receipt.before and store.backup(receipt.before) is None:
+        message = f"its backup is gone or damaged: {store.backups}"
+        return Finding("warning", message, hint, data)
     untouched = receipt.after == machine.reading.snapshot.sha256
     state = "config untouched since" if untouched else "config edited since"
     return Finding("ok", f"applied {receipt.time}, {state}; {kept}", data=data)
