@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -206,25 +207,13 @@ def _look_again(
     """
     if not (machine.running.pids or machine.running_now().pids):
         return "alone"
-    seconds = f"{WATCH_SECONDS:.0f} seconds"
-    progress(f"kimi-code is running: watching the config for {seconds}")
-    if not _stays(machine, draft.holds, is_interrupted):
-        return "undone"
+    progress(f"kimi-code is running: watching the config for {WATCH_SECONDS:.0f} seconds")
+    deadline = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < deadline and not is_interrupted():
+        with suppress(KimifixError):  # in the middle of somebody's write: the next look tells
+            if not draft.holds(reading.read(machine.home.config).document):
+                return "undone"
+        time.sleep(_WATCH_PAUSE_SECONDS)
     if is_interrupted():
         progress("no longer watching; the change is written")
     return "whole"
-
-
-def _stays(
-    machine: Machine, holds: Callable[[Document], bool], is_interrupted: Callable[[], bool]
-) -> bool:
-    deadline = time.monotonic() + WATCH_SECONDS
-    while time.monotonic() < deadline and not is_interrupted():
-        try:
-            document = reading.read(machine.home.config).document
-        except KimifixError:
-            document = None  # caught in the middle of somebody's write; the next look tells
-        if document is not None and not holds(document):
-            return False
-        time.sleep(_WATCH_PAUSE_SECONDS)
-    return True
