@@ -66,16 +66,14 @@ def check_other_copies(machine: Machine) -> Finding:
 
 def check_running(machine: Machine) -> Finding:
     """No client runs that could undo a change of the config."""
-    running = machine.running
-    older = machine.older
+    running, older = machine.running, machine.older
     data = {"pids": running.pids, "older": older}
+    pids = ", ".join(map(str, older or running.pids))
     if older:
-        pids = ", ".join(map(str, older))
         message = f"kimi-code runs since before the last `apply` or `revert` (process {pids})"
         hint = "quit it and start it again: until then it may send what was configured before"
         return Finding("warning", message, hint, data)
     if running.pids:
-        pids = ", ".join(map(str, running.pids))
         message = f"kimi-code is running on this home (process {pids})"
         hint = "quit it before `apply` or `revert`: a running client may undo an edit"
         return Finding("info", message, hint, data)
@@ -112,11 +110,9 @@ def check_login(machine: Machine) -> Finding:
     """The client is signed in, as far as what it asks with needs that."""
     login, with_key = machine.login, describe(machine).credential == "key"
     if login is None and with_key:
-        hint = None
-        if machine.version and not features.has("key-in-acp", machine.version):
-            hint = (
-                f"in an editor, kimi-code {machine.version} asks for a login all the same: {UPDATE}"
-            )
+        version, hint = machine.version, None
+        if version and not features.has("key-in-acp", version):
+            hint = f"in an editor, kimi-code {version} asks for a login all the same: {UPDATE}"
         return Finding("info", "none, but the default model has an API key", hint)
     hint = f"run `{machine.kimi('login')}`"
     if machine.document.own_entries:
@@ -132,8 +128,7 @@ def check_login(machine: Machine) -> Finding:
         return Finding("info", "signed in, without an end", data=data)
     left = login.expires_at - machine.now
     if left > 0:
-        message = f"signed in; the token is good for {span(left)}"
-        return Finding("ok", message, data=data)
+        return Finding("ok", f"signed in; the token is good for {span(left)}", data=data)
     message = f"the login expired {span(-left)} ago, as usual"
     if login.renewable:
         return Finding("info", message, "nothing to do: `kimi` renews it at its next message", data)
