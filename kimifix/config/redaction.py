@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, pairwise
+from itertools import chain
 
 from kimifix.config.change import KeyPath
 from kimifix.config.document import load
@@ -72,18 +72,23 @@ def masked(text: str) -> str:
 
 def _hidden(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield the bounds of all that is not to be seen, and what is shown instead."""
-    found = list(statements(text))
-    ends = [0, *(statement.end for statement in found), len(text)]
-    for start, end in chain.from_iterable(comments(text, *piece) for piece in pairwise(ends)):
-        if text[start:end].strip("# \t"):
-            yield start, end, f"# {MASK}"
-    for statement in found:
+    position = 0
+    for statement in statements(text):
+        yield from _hidden_comments(text, position, statement.end)
+        position = statement.end
         source = text[statement.start : statement.end]
         # Without a table or an escape inside, the place alone decides: nearly always.
         if "{" in source or "\\" in source or "@" in source or is_secret_path(statement.path):
             within = (members for _, members in inside(text, statement))
             for part in (statement, *chain.from_iterable(within)):
                 yield from ((*bounds, f'"{MASK}"') for bounds in _secret_parts(text, part))
+    yield from _hidden_comments(text, position, len(text))
+
+
+def _hidden_comments(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
+    for bounds in comments(text, start, end):
+        if text[slice(*bounds)].strip("# \t"):
+            yield *bounds, f"# {MASK}"
 
 
 def _secret_parts(text: str, part: Statement) -> Iterator[Bounds]:
