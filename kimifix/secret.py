@@ -19,8 +19,8 @@ _SHORTEST = 6
 # A longer value is known by its pieces: no text takes more look-ups than this at any place.
 _LONGEST = 64
 
-# What is registered, by its beginning and its length.
-_registered: dict[str, dict[int, set[str]]] = {}
+# What is registered, by its first character, its beginning and its length.
+_registered: dict[str, dict[str, dict[int, set[str]]]] = {}
 
 _SECRET_NAME = re.compile(
     r"api[-_]?key|token|secret|passw|authori[sz]ation|cookie|credential|private[-_]?key",
@@ -89,7 +89,8 @@ def register(value: str) -> None:
         for start in (*range(0, last, _LONGEST), last):
             piece = line[start : start + _LONGEST]
             if len(piece) >= _SHORTEST:
-                of_length = _registered.setdefault(piece[:_SHORTEST], {})
+                of_beginning = _registered.setdefault(piece[0], {})
+                of_length = of_beginning.setdefault(piece[:_SHORTEST], {})
                 of_length.setdefault(len(piece), set()).add(piece)
 
 
@@ -125,10 +126,11 @@ def is_invisible(character: str) -> bool:
 
 def _secrets(text: str) -> list[tuple[int, int]]:
     found = _look_alikes(text)
-    initials = "".join({re.escape(beginning[0]) for beginning in _registered})
-    starts = [at.start() for at in re.finditer(f"[{initials}]", text)] if initials else []
-    for start in [start for start in starts if text[start : start + _SHORTEST] in _registered]:
-        for length, pieces in _registered[text[start : start + _SHORTEST]].items():
+    initials = "".join(map(re.escape, _registered))
+    for first in re.finditer(f"[{initials}]", text) if initials else ():
+        start = first.start()
+        of_length = _registered[first[0]].get(text[start : start + _SHORTEST], {})
+        for length, pieces in of_length.items():
             if text[start : start + length] in pieces:
                 found.append((start, start + length))
     return found
