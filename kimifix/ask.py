@@ -72,10 +72,11 @@ def probe(
         progress(f"asking the server {name} ({API[question.surface]})")
         answers.append(_ask(machine, candidates[question]))
     is_old = machine.version is not None and machine.version < features.NEWEST_KNOWN
-    judged = judging.judge(answers, patched=patched, is_old=is_old, renewable=now.renewable)
     own = machine.document.own or {}
-    if judged.works and now.provider == OWN and routes.platform_of(own) == OWN_PLATFORM:
-        judged = replace(judged, **judging.NAMED, open=None)
+    named = now.provider == OWN and routes.platform_of(own) == OWN_PLATFORM
+    judged = judging.judge(
+        answers, patched=patched, is_old=is_old, renewable=now.renewable, named=named
+    )
     taken = candidates[judged.open or answers[0].probe]
     steps = _next(machine, judged, taken)
     if judged.verdict == "quota" and len(answers) < judging.MOST_REQUESTS:

@@ -19,8 +19,6 @@ _NO_CLEAR_ANSWER: tuple[Verdict, ...] = ("overload", "server", "unknown", "unrea
 _REFUSED: tuple[Verdict, ...] = ("identity", "credential")
 # What chance gives at most one time in sixteen, however loaded the server is.
 _DISGUISED: tuple[Verdict, ...] = ("overload", "accepted", "overload", "accepted")
-# Where what is applied gives kimi-code its own name: the terminal has it anyway, an editor has not.
-NAMED = CATALOGUE["answered"]["named"]
 
 
 @dataclass(frozen=True)
@@ -91,12 +89,18 @@ def _tells(answer: Answer, probe: Probe) -> bool:
 
 
 def judge(
-    answers: Sequence[Answer], *, patched: bool, is_old: bool, renewable: bool = False
+    answers: Sequence[Answer],
+    *,
+    patched: bool,
+    is_old: bool,
+    renewable: bool = False,
+    named: bool = False,
 ) -> Judgement:
     """Return what the answers say together, in the order in which ``next_probe`` asked.
 
     ``is_old`` is whether there is a newer kimi-code, ``renewable`` whether kimi-code would
-    renew a login that is refused. Raises ``ValueError`` without an answer.
+    renew a login that is refused, ``named`` whether the patch gives it its own name, which
+    it has anyway in a terminal, and not in an editor. Raises ``ValueError`` without an answer.
     """
     if not answers:
         raise ValueError("nothing was asked")
@@ -108,7 +112,7 @@ def judge(
     if account is not None and verdicts[0] != "accepted":
         return _hands_off(account, account.meaning.meaning, patched)
     if now and now.verdict == "accepted":
-        return _answered(now, opened, patched)
+        return _answered(now, None if named else opened, patched, named)
     if now and renewable and now.status == 401 and _is_login(now) and not _is_good(others):
         sentence = "the server refuses the login as it is, and only kimi-code may renew it"
         advice = f"{RENEW}; if it stays refused, {now.meaning.advice}"
@@ -121,10 +125,10 @@ def judge(
     return _refused(now, others, opened, is_old)
 
 
-def _answered(now: Answer, opened: Probe | None, patched: bool) -> Judgement:
+def _answered(now: Answer, opened: Probe | None, patched: bool, named: bool) -> Judgement:
     way: str = opened.way if opened else "nothing"
     if now.probe.surface == "openai" and not now.probe.alters_identity:
-        way = "revert"  # nothing of the patch is in what goes out
+        way = "named" if named else "revert"  # the same would go out without the patch
     row = CATALOGUE["answered"][way if patched else "unpatched"]
     return Judgement(now.verdict, **row, open=opened, works=True)
 
