@@ -75,7 +75,12 @@ def probe(
     own = machine.document.own or {}
     named = now.provider == OWN and routes.platform_of(own) == OWN_PLATFORM
     judged = judging.judge(
-        answers, patched=patched, is_old=is_old, renewable=now.renewable, named=named
+        answers,
+        list(candidates),
+        patched=patched,
+        is_old=is_old,
+        renewable=now.renewable,
+        named=named,
     )
     taken = candidates[judged.open or answers[0].probe]
     steps = _next(machine, judged, taken)

@@ -90,6 +90,7 @@ def _tells(answer: Answer, probe: Probe) -> bool:
 
 def judge(
     answers: Sequence[Answer],
+    probes: Sequence[Probe],
     *,
     patched: bool,
     is_old: bool,
@@ -98,9 +99,10 @@ def judge(
 ) -> Judgement:
     """Return what the answers say together, in the order in which ``next_probe`` asked.
 
-    ``is_old`` is whether there is a newer kimi-code, ``renewable`` whether kimi-code would
-    renew a login that is refused, ``named`` whether the patch gives it its own name, which
-    it has anyway in a terminal, and not in an editor. Raises ``ValueError`` without an answer.
+    ``probes`` and ``patched`` are the same as there. ``is_old`` is whether there is a newer
+    kimi-code, ``renewable`` whether kimi-code would renew a login that is refused, ``named``
+    whether the patch gives it its own name, which it has anyway in a terminal, and not in an
+    editor. Raises ``ValueError`` without an answer.
     """
     if not answers:
         raise ValueError("nothing was asked")
@@ -112,7 +114,8 @@ def judge(
     if account is not None and verdicts[0] != "accepted":
         return _hands_off(account, account.meaning.meaning, patched)
     if now and now.verdict == "accepted":
-        return _answered(now, None if named else opened, patched, named)
+        same = next((p for p in probes if p.way == "revert" and _tells(now, p)), None)
+        return _answered(now, same or opened, patched, named)
     if now and renewable and now.status == 401 and _is_login(now) and not _is_good(others):
         sentence = "the server refuses the login as it is, and only kimi-code may renew it"
         advice = f"{RENEW}; if it stays refused, {now.meaning.advice}"
@@ -127,8 +130,8 @@ def judge(
 
 def _answered(now: Answer, opened: Probe | None, patched: bool, named: bool) -> Judgement:
     way: str = opened.way if opened else "nothing"
-    if now.probe.surface == "openai" and not now.probe.alters_identity:
-        way = "named" if named else "revert"  # the same would go out without the patch
+    if named and way == "revert":
+        way, opened = "named", None
     row = CATALOGUE["answered"][way if patched else "unpatched"]
     return Judgement(now.verdict, **row, open=opened, works=True)
 

@@ -47,6 +47,11 @@ STATES: dict[str, Sequence[Probe]] = {
         HEADER,
     ),
     "header, default moved away": (HONEST, HEADER._replace(way="again"), REVERT, ANTHROPIC, HEADER),
+    "its own name with a key": (Probe("openai", "kimi_code_cli", "key"), REVERT, ANTHROPIC),
+    "its own name with a key, not signed in": (
+        Probe("openai", "kimi_code_cli", "key"),
+        Probe("anthropic", None, "key", "anthropic"),
+    ),
     "nothing goes out, a key is given": (
         Probe("anthropic", None, "key", "anthropic"),
         Probe("openai", "kimi_cli", "key", "header"),
@@ -73,7 +78,7 @@ def ask(state: str, server: Server, *, is_old: bool = False) -> tuple[list[Answe
     answers: list[Answer] = []
     while (probe := next_probe(answers, probes, patched=patched)) is not None:
         answers.append(answer(probe, server(probe)))
-    return answers, judge(answers, patched=patched, is_old=is_old)
+    return answers, judge(answers, probes, patched=patched, is_old=is_old)
 
 
 def by_request(state: str, verdicts: Sequence[Verdict]) -> Server:
@@ -135,6 +140,7 @@ def test_every_server_is_judged_truly(state: str) -> None:
             disguised = said == ["overload", "accepted", "overload", "accepted"]
             assert not goes_out or said[0] in ("identity", "credential") or disguised
         if judged.works and judged.recommendation == "revert":
+            assert REVERT in STATES[state]
             assert server(REVERT) == "accepted"
 
 
@@ -171,6 +177,10 @@ def test_a_way_that_is_open_is_found(state: str) -> None:
         ("header", ("identity", "accepted", "identity"), 2, "revert"),
         ("header", ("overload", "accepted", "identity"), 4, "revert"),
         ("anthropic", ("accepted", "identity", "accepted"), 2, "keep"),
+        ("header, default moved away", ("accepted", "identity", "identity"), 1, "revert"),
+        ("its own name with a key", ("accepted", "credential", "identity"), 2, "keep"),
+        ("its own name with a key", ("accepted", "accepted", "identity"), 2, "revert"),
+        ("its own name with a key, not signed in", ("accepted", "identity"), 1, "keep"),
         ("header, another platform", ("identity", "identity", "identity", "accepted"), 4, None),
     ],
 )
@@ -252,10 +262,12 @@ def test_a_login_that_can_be_renewed_may_get_an_answer(
 ) -> None:
     """Only kimi-code may renew it, so nothing is claimed, unless the login is seen to be good."""
     answers, _ = ask(state, by_request(state, verdicts))
-    judged = judge(answers, patched=state != "unpatched", is_old=False, renewable=True)
+    judged = judge(
+        answers, STATES[state], patched=state != "unpatched", is_old=False, renewable=True
+    )
     assert judged.works is works
     assert advice in judged.advice
-    assert judge(answers, patched=False, is_old=False).works is False
+    assert judge(answers, STATES[state], patched=False, is_old=False).works is False
 
 
 def test_what_hinders_a_milder_way_is_said() -> None:
@@ -280,4 +292,4 @@ def test_nobody_let_in_leaves_the_update_or_the_support(is_old: bool) -> None:
 def test_nothing_asked_is_a_mistake_of_the_caller() -> None:
     """There is nothing to judge."""
     with pytest.raises(ValueError, match="nothing was asked"):
-        judge([], patched=False, is_old=False)
+        judge([], UNPATCHED, patched=False, is_old=False)
