@@ -116,8 +116,11 @@ def _candidates(
         return
     if _is_ours(machine):
         if now.provider != OWN and document.twins:
-            again = describe(machine, alias=next(iter(document.twins)))
-            yield _candidate("again", again, machine.kimifix("apply"), kept)
+            twin = next(iter(document.twins))
+            used = (
+                machine.kimi("-m", twin) if read.has_foreign_default else machine.kimifix("apply")
+            )
+            yield _candidate("again", describe(machine, alias=twin), used, kept)
         yield _candidate("revert", describe(machine, base), machine.kimifix("revert"))
     choices = _choices(machine, request, ask_key, notes)
     ways: tuple[Route, ...] = ("header",) if request.services else ("anthropic", "header")

@@ -267,7 +267,6 @@ def _warnings(request: Request, read: Reading, plan: Plan, change: Change) -> It
                 "whether the server takes a login on the Anthropic-compatible API is not known: "
                 "`kimifix doctor --probe` tells"
             )
-    default = read.ground.data.get("default_model")
-    stays = default is not None and default not in read.ground.served_by(MANAGED)
-    if stays and plan.moving is None:
+    if read.has_foreign_default and plan.moving is None:
+        default = read.ground.data["default_model"]
         yield f"`default_model` names another provider's `{default}` and stays"

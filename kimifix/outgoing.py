@@ -14,17 +14,18 @@ from kimifix.client import features, login
 from kimifix.client.features import Version
 from kimifix.client.login import Login
 from kimifix.config import routes
-from kimifix.config.document import MANAGED, OWN, Document
+from kimifix.config.document import MANAGED, OWN, Document, misfit
 from kimifix.config.routes import LOGIN, OWN_PLATFORM, PLATFORM_HEADER, Credential
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
+from kimifix.reader import tables
 from kimifix.secret import Secret, register
 from kimifix.words import RENEW, UPDATE, span
 
 # With KIMI_MODEL_NAME the client puts an alias and a provider of these names before all others.
 _ENV_ALIAS, _ENV_PROVIDER = "__kimi_env_model__", "__kimi_env__"
 DEFAULT_BASES = {"kimi": "https://api.moonshot.ai/v1", "anthropic": "https://api.anthropic.com"}
-_OVER_PROVIDER = ("api_key", "oauth", "base_url")
+_CREDENTIALS = ("api_key", "api_key_env", "oauth")
 _LOOPBACK = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])([:/].*)?")
 _VENDOR = re.compile(
     r"https?://([\w-]+\.)*(kimi\.(com|ai)|moonshot\.(cn|ai))([:/][^@]*)?", re.ASCII
@@ -116,7 +117,10 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
     if model is None:
         raise _no_model(machine, document, alias)
     name = str(document.provider_of(alias))
+    if not features.has("default-provider", version):
+        name = str(model.get("provider_id", model.get("provider")))
     yield (told := replace(told, model=str(model.get("name", model.get("model"))), provider=name))
+    _require_usable(document, alias, name, version)
     provider = document.providers.get(name)
     if provider is None:
         fact = f"the provider of `{alias}` does not exist: `{name}`"
@@ -124,8 +128,6 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         raise UnsentError(
             "provider", fact, "choose another model with /model, or apply again", *steps
         )
-    if features.has("alias-overrides", version):
-        provider = {**provider, **{key: model[key] for key in _OVER_PROVIDER if model.get(key)}}
     kind = str(provider.get("type"))
     yield (told := replace(told, kind=kind))
     if kind not in DEFAULT_BASES:
@@ -134,8 +136,11 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         fact = f"`{alias}` goes {way}, `{kind}`, which kimifix does not ask"
         raise UnsentError("provider", fact, "choose a model of Kimi with /model", client_can=True)
     by_protocol = model.get("protocol") == "anthropic" and features.has("alias-protocol", version)
-    env = _strings(provider.get("env"))
-    base_url = _text(provider.get("base_url")) or env.get(f"{kind.upper()}_BASE_URL")
+    holder, provider = _with_credential(machine, version, document, alias, name)
+    variable = f"{kind.upper()}_BASE_URL"
+    base_url = _text(provider.get("base_url")) or _strings(provider.get("env")).get(variable)
+    if not features.has("no-shell-key", version):
+        base_url = base_url or machine.env.get(variable)
     told = replace(
         told,
         surface="anthropic" if by_protocol or kind == "anthropic" else "openai",
@@ -145,7 +150,7 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         custom=_strings(provider.get("custom_headers")),
     )
     yield told
-    secret = _key(machine, version, provider, name, env.get(f"{kind.upper()}_API_KEY"))
+    secret = _key(machine, version, provider, holder)
     if secret is not None:
         yield replace(told, credential="key", secret=secret)
         return
@@ -161,8 +166,46 @@ def _of_environment(env: Mapping[str, str], version: Version) -> Document | None
     if name is None or not (key or features.has("keyless-model", version)):
         return None
     provider = {"type": (kind or "kimi").lower(), "base_url": base_url, "api_key": key}
-    model = {"provider": _ENV_PROVIDER, "model": name}
+    model = {"provider": _ENV_PROVIDER, "model": name, "max_context_size": 1}
     return Document({"providers": {_ENV_PROVIDER: provider}, "models": {_ENV_ALIAS: model}})
+
+
+def _require_usable(document: Document, alias: str, name: str, version: Version) -> None:
+    """Raise ``UnsentError`` where the client leaves the model out, or kimifix cannot ask it."""
+    model, schema = document.models[alias], tables("client/schema.toml")
+    if features.has("alias-overrides", version):
+        wrong = misfit(document.data, schema["section"])
+    else:
+        used = {"providers": {name: document.providers.get(name, {})}, "models": {alias: model}}
+        wrong = misfit(used, schema["entry"])
+    if not wrong and not ("max_context_size" in model and model.get("name", model.get("model"))):
+        wrong = f"`models.{alias}` lacks `model` or `max_context_size`"
+    if wrong:
+        raise UnsentError("default", wrong, "mend it, or choose another model with /model")
+    if model.get("protocol") in ("openai_responses", "google-genai"):
+        fact = f"`{alias}` has the protocol `{model['protocol']}`, by which kimifix cannot ask"
+        raise UnsentError("default", fact, "choose another model with /model", client_can=True)
+
+
+def _with_credential(
+    machine: Machine, version: Version, document: Document, alias: str, name: str
+) -> tuple[str, dict[str, Any]]:
+    """Return who has the credential, and the provider with what the client makes part of it.
+
+    A credential of the model takes the place of all that the provider has.
+    """
+    model, provider = document.models[alias], {**document.providers[name]}
+    variable = f"{provider['type'].upper()}_API_KEY"
+    provider["api_key"] = _text(provider.get("api_key")) or _strings(provider.get("env")).get(
+        variable
+    )
+    if features.has("alias-overrides", version):
+        provider["base_url"] = _text(model.get("base_url")) or provider.get("base_url")
+        if own := {key: model[key] for key in ("api_key", "oauth") if model.get(key)}:
+            return alias, {**provider, **dict.fromkeys(_CREDENTIALS), **own}
+    if not any(map(provider.get, _CREDENTIALS)) and not features.has("no-shell-key", version):
+        provider["api_key"] = machine.env.get(variable)
+    return name, provider
 
 
 def _no_model(machine: Machine, document: Document, alias: str) -> UnsentError:
@@ -181,27 +224,31 @@ def _no_model(machine: Machine, document: Document, alias: str) -> UnsentError:
 
 
 def _key(
-    machine: Machine, version: Version, provider: Mapping[str, Any], name: str, env_key: str | None
+    machine: Machine, version: Version, provider: Mapping[str, Any], holder: str
 ) -> Secret | None:
-    """Return the API key that goes out, None where it is the login; raises ``UnsentError``."""
+    """Return the API key that goes out, None where it is the login; raises ``UnsentError``.
+
+    ``holder`` is the provider or the alias that has the credential.
+    """
     key, variable = _text(provider.get("api_key")), _text(provider.get("api_key_env"))
     oauth = isinstance(provider.get("oauth"), Mapping)
     if variable and not features.has("key-variable", version):
-        fact, advice = f"kimi-code {version} does not read `api_key_env`", f"{UPDATE}, or use a key"
-        raise UnsentError(
-            "credential", fact, advice, machine.kimifix("apply", "--credential", "key")
-        )
-    if sum(map(bool, (key or env_key, oauth, variable))) > 1:
-        fact = f"the provider `{name}` has a login and a key, and kimi-code refuses both"
-        raise UnsentError("credential", fact, "take one of them out")
+        if not key and not oauth:
+            fact = f"kimi-code {version} does not read `api_key_env`"
+            step = machine.kimifix("apply", "--credential", "key")
+            raise UnsentError("credential", fact, f"{UPDATE}, or use a key", step)
+        variable = None
+    if sum(map(bool, (key, oauth, variable))) > 1:
+        fact = f"`{holder}` has more than one credential, and kimi-code refuses that"
+        raise UnsentError("credential", fact, "leave one of `api_key`, `api_key_env` and `oauth`")
     if variable and not _text(machine.env.get(variable)):
         fact = f"{variable} is not set, from which kimi-code takes its key"
         raise UnsentError("credential", fact, f"set {variable} where kimi-code is started")
-    value = key or env_key or (machine.env[variable].strip() if variable else None)
+    value = key or (machine.env[variable].strip() if variable else None)
     if not value and not oauth:
-        fact = f"the provider `{name}` has neither a login nor a key"
+        fact = f"the provider `{holder}` has neither a login nor a key"
         advice = "sign in, or give it a key"
-        if name == _ENV_PROVIDER:
+        if holder == _ENV_PROVIDER:
             advice = "set KIMI_MODEL_API_KEY, or unset KIMI_MODEL_NAME"
         raise UnsentError("credential", fact, advice)
     return Secret(value) if value else None

@@ -423,8 +423,19 @@ def both_credentials(config: Path) -> None:
 def foreign_default(config: Path) -> None:
     """Make a model of another vendor the default."""
     provider = '[providers.other]\ntype = "openai"\nbase_url = "http://127.0.0.1:9"'
-    add(config, f'{provider}\n[models.o]\nprovider = "other"\nmodel = "o"')
+    add(config, f'{provider}\n[models.o]\nprovider = "other"\nmodel = "o"\nmax_context_size = 9')
     use(config, "o")
+
+
+def sizeless_default(config: Path) -> None:
+    """Take from the default model what kimi-code needs of it."""
+    config.write_text(config.read_text().replace("max_context_size = ", "size = "))
+
+
+def odd_protocol(config: Path) -> None:
+    """Lead the default model to an API that kimifix does not know."""
+    line = "max_context_size = "
+    config.write_text(config.read_text().replace(line, f'protocol = "openai_responses"\n{line}'))
 
 
 def lost_provider(config: Path) -> None:
@@ -437,8 +448,10 @@ def lost_provider(config: Path) -> None:
     [
         (unset_default, "not set", ["kimifix apply"]),
         (unset_variable, "NOT_SET is not set", []),
-        (both_credentials, "a login and a key", []),
+        (both_credentials, "more than one credential", []),
         (foreign_default, "another vendor", []),
+        (sizeless_default, "lacks `model` or `max_context_size`", []),
+        (odd_protocol, "the protocol `openai_responses`", []),
         (lost_provider, "provider of `kimifix/kimi-for-coding` does not exist", ["kimifix apply"]),
     ],
 )

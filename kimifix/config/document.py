@@ -161,7 +161,7 @@ def parse(content: bytes, path: Path) -> Document:
         raise _invalid(path, str(error).partition(";")[0], text) from None
     if is_deep:
         raise ConfigError(path, "the config is nested too deep to be read")
-    if wrong := _misfit(data, _SHAPE, ()):
+    if wrong := misfit(data, _SHAPE):
         raise ConfigError(path, wrong, "mend it: kimi-code cannot use it either")
     return Document(data, text, bom)
 
@@ -193,17 +193,26 @@ def difference(a: Any, b: Any, path: tuple[str, ...] = ()) -> tuple[str, ...] | 
     return next((place for place in found if place is not None), None)
 
 
-def _misfit(value: Any, shape: Any, path: tuple[str, ...]) -> str | None:
-    """Return where ``value`` is of another type than ``shape``, and of which, if anywhere."""
+def misfit(value: Any, shape: Any, path: tuple[str, ...] = ()) -> str | None:
+    """Return where ``value`` does not fit ``shape``, and why, if anywhere.
+
+    A shape is a value of the right type, with `*` for every other name of a table. A string
+    in it that is not empty is a pattern, a number that is not 0 the least whole number.
+    """
     kind, found = _KINDS[type(shape)], _KINDS.get(type(value), "a date or a time")
+    place = ".".join(path)
     if found != kind:
-        return f"`{'.'.join(path)}` is not {kind} but {found}"
+        return f"`{place}` is not {kind} but {found}"
     inside = []
     if isinstance(shape, dict):
         inside = [(value[name], shape.get(name, shape.get("*")), (*path, name)) for name in value]
     elif isinstance(shape, list):
         inside = [(item, shape[0], path) for item in value]
-    return next(filter(None, (_misfit(*one) for one in inside if one[1] is not None)), None)
+    elif shape and not (
+        re.fullmatch(shape, value) if isinstance(shape, str) else value >= shape and value % 1 == 0
+    ):
+        return f"`{place}` has a value that kimi-code does not take"
+    return next(filter(None, (misfit(*one) for one in inside if one[1] is not None)), None)
 
 
 def _depth(value: Any) -> int:

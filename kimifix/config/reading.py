@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kimifix.config import files, routes, storage
 from kimifix.config.change import KeyPath
-from kimifix.config.document import OWN, Document, parse, same
+from kimifix.config.document import MANAGED, OWN, Document, parse, same
 from kimifix.config.files import Snapshot
 from kimifix.config.receipt import Receipt, digest, fingerprint
 from kimifix.config.storage import Store
@@ -139,6 +139,15 @@ class Reading:
 
         undo = self.receipt.undo if self.receipt else None
         return unpatch(self.document, undo, [("models", alias) for alias in theirs])
+
+    @property
+    def has_foreign_default(self) -> bool:
+        """Whether `default_model` names another provider's model, which `apply` leaves there.
+
+        Raises what ``undone`` raises.
+        """
+        default = self.ground.data.get("default_model")
+        return default is not None and default not in self.ground.served_by(MANAGED)
 
     @cached_property
     def edited(self) -> tuple[KeyPath, ...]:

@@ -23,6 +23,7 @@ from kimifix.config import reading
 from kimifix.doctor import Report, doctor
 
 OWN, MANAGED = "kimifix/kimi-for-coding", "kimi-code/kimi-for-coding"
+NAME = "managed:kimi-code"
 BAD_KEY = "sk-kimi-key-that-nobody-takes"
 
 State = Callable[[Machine], Mapping[str, str] | None]
@@ -147,6 +148,37 @@ def by_protocol(machine: Machine) -> None:
     edit(machine, 'model = "kimi-for-coding"', 'model = "kimi-for-coding"\nprotocol = "anthropic"')
 
 
+def key_of_the_alias(machine: Machine) -> None:
+    """Give the managed model a key of its own, which from 0.33.0 on replaces the login."""
+    edit(machine, 'model = "kimi-for-coding"', f'model = "kimi-for-coding"\napi_key = "{KEY}"')
+
+
+def size_gone(machine: Machine) -> None:
+    """Have a default model that is not complete."""
+    edit(machine, "max_context_size = ", "context_size = ")
+
+
+def odd_protocol(machine: Machine) -> None:
+    """Have a default model with a protocol that does not exist."""
+    edit(machine, 'model = "kimi-for-coding"', 'model = "kimi-for-coding"\nprotocol = "kimi"')
+
+
+def provider_by_default(machine: Machine) -> None:
+    """Leave it to `default_provider` who serves the model."""
+    edit(machine, f'provider = "{NAME}"\nmodel = "kimi-for-coding"', 'model = "kimi-for-coding"')
+    text = machine.config.read_text(encoding="utf-8")
+    machine.config.write_text(f'default_provider = "{NAME}"\n{text}', encoding="utf-8")
+
+
+def key_of_the_shell(machine: Machine) -> Mapping[str, str]:
+    """Have a provider without a credential, and a key in the shell, taken before 0.33.0."""
+    edit(machine, f'provider = "{NAME}"\nmodel', 'provider = "mine"\nmodel')
+    table = f'[providers.mine]\ntype = "kimi"\nbase_url = "{machine.server.base_url}"\n'
+    text = machine.config.read_text(encoding="utf-8")
+    machine.config.write_text(f"{text}\n{table}", encoding="utf-8")
+    return {"KIMI_API_KEY": KEY}
+
+
 def of_the_environment(machine: Machine) -> Mapping[str, str]:
     """Ask a model that the environment names."""
     return {
@@ -207,6 +239,11 @@ STATES: tuple[State, ...] = (
     signed_out,
     signed_out_with_patch,
     by_protocol,
+    key_of_the_alias,
+    size_gone,
+    odd_protocol,
+    provider_by_default,
+    key_of_the_shell,
     of_the_environment,
     of_the_environment_alone,
     login_moved,
@@ -352,6 +389,9 @@ def run(machine: Machine, command: str, env: Mapping[str, str]) -> None:
     if words[:2] == ["kimi", "login"]:
         machine.sign_in()
         return
+    if words[:2] == ["kimi", "-m"]:
+        assert machine.ask(*words[1:], **env).answered, command
+        return
     assert words[0] == "kimifix", command
     consent = ["--yes"] if words[1] in ("apply", "revert") else []
     done = machine.kimifix(*words[1:], *consent, **env)
@@ -359,9 +399,9 @@ def run(machine: Machine, command: str, env: Mapping[str, str]) -> None:
 
 
 def says_what_else(report: Report) -> bool:
-    """Tell whether the verdict says what to do where there is no command for it."""
-    if report.verdict.next == ("kimi upgrade",):
+    """Tell whether the verdict says what to do where no command changes what goes out."""
+    if report.verdict.next == ("kimi upgrade",) or " -m " in "".join(report.verdict.next):
         return True
-    said = ("write to", "/model", "a key of", "`base_url`", "unset", "KIMI_MODEL_NAME")
+    said = ("write to", "/model", "a key", "`base_url`", "unset", "KIMI_MODEL_NAME")
     told = f"{report.verdict.sentence}: {report.verdict.advice}"
     return not report.verdict.next and any(words in told for words in said)
