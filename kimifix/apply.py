@@ -141,8 +141,8 @@ def _verify(
 
 def _alias(document: Document) -> str:
     """Return the default model where it is ours, else the first that is."""
-    default = str(document.data.get("default_model"))
-    return default if default in document.aliases_of(OWN) else next(iter(document.twins))
+    ours = document.aliases_of(OWN)
+    return document.default if document.default in ours else next(iter(document.twins))
 
 
 def _what_next(document: Document, watched: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -155,6 +155,6 @@ def _what_next(document: Document, watched: bool) -> tuple[tuple[str, ...], tupl
         "`kimifix apply --services`",
         "`kimifix revert` takes it all back",
     )
-    if document.data.get("default_model") not in document.aliases_of(OWN):
+    if document.default not in document.aliases_of(OWN):
         return (*steps, f"kimi -m {alias}"), notes
     return steps, ("quit kimi-code and start it again: a running session keeps its model", *notes)

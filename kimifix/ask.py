@@ -14,7 +14,7 @@ from kimifix.credentials import AskKey, Wanted
 from kimifix.draft import Request
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.outgoing import Outgoing, apply_command, describe, renewing, signing_in
+from kimifix.outgoing import Outgoing, apply_command, applying, describe, renewing, signing_in
 from kimifix.server import judgement as judging
 from kimifix.server.answers import Answer, Probe, Way
 from kimifix.server.judgement import Judgement
@@ -117,9 +117,7 @@ def _candidates(
     if _is_ours(machine):
         if now.provider != OWN and document.twins:
             twin = next(iter(document.twins))
-            used = (
-                machine.kimi("-m", twin) if read.has_foreign_default else machine.kimifix("apply")
-            )
+            used = machine.kimi("-m", twin) if read.has_foreign_default else applying(machine)
             yield _candidate("again", describe(machine, alias=twin), used, kept)
         yield _candidate("revert", describe(machine, base), machine.kimifix("revert"))
     choices = _choices(machine, request, ask_key, notes)

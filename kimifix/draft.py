@@ -245,9 +245,7 @@ def _moving(wanted: bool | None, read: Reading) -> Collection[KeyPath] | None:
         return () if wanted is False else None
     restored = [path for path in read.undone.restored if path[0] in read.document.data]
     ours = {place for path in restored for place in (path, path[:-1])}
-    moved = {was.path for was in read.receipt.undo.moved} if read.receipt else ()
-    plain = wanted is None and ("default_model",) in {*ours, *moved}
-    return None if wanted or plain else ours
+    return None if wanted or (wanted is None and not read.keeps_default) else ours
 
 
 def _warnings(request: Request, read: Reading, plan: Plan, change: Change) -> Iterator[str]:
@@ -268,5 +266,4 @@ def _warnings(request: Request, read: Reading, plan: Plan, change: Change) -> It
                 "`kimifix doctor --probe` tells"
             )
     if read.has_foreign_default and plan.moving is None:
-        default = read.ground.data["default_model"]
-        yield f"`default_model` names another provider's `{default}` and stays"
+        yield f"`default_model` names another provider's `{read.ground.default}` and stays"

@@ -111,7 +111,7 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
     version = machine.version or features.NEWEST_KNOWN
     if alias is None and (made := _of_environment(machine.env, version)):
         document, alias = made, _ENV_ALIAS
-    alias = alias or _text(document.data.get("default_model")) or ""
+    alias = alias or document.default
     yield (told := Outgoing(alias))
     model = document.models.get(alias)
     if model is None:
@@ -161,11 +161,17 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
 
 def _of_environment(env: Mapping[str, str], version: Version) -> Document | None:
     """Return what the environment makes of the config, None where that stays as it is."""
-    names = ("NAME", "API_KEY", "BASE_URL", "PROVIDER_TYPE")
-    name, key, base_url, kind = (_text(env.get(f"KIMI_MODEL_{n}")) for n in names)
-    if name is None or not (key or features.has("keyless-model", version)):
+    name, key, base_url = (
+        _text(env.get(f"KIMI_MODEL_{n}")) for n in ("NAME", "API_KEY", "BASE_URL")
+    )
+    is_literal = features.has(
+        "keyless-model", version
+    )  # run: 0.25.0 takes ` KIMI `, too, 0.38.0 not
+    if name is None or not (key or is_literal):
         return None
-    provider = {"type": (kind or "kimi").lower(), "base_url": base_url, "api_key": key}
+    kind = env.get("KIMI_MODEL_PROVIDER_TYPE") or "kimi"
+    kind = kind if is_literal else kind.strip().lower() or "kimi"
+    provider = {"type": kind, "base_url": base_url, "api_key": key}
     model = {"provider": _ENV_PROVIDER, "model": name, "max_context_size": 1}
     return Document({"providers": {_ENV_PROVIDER: provider}, "models": {_ENV_ALIAS: model}})
 
@@ -214,7 +220,7 @@ def _no_model(machine: Machine, document: Document, alias: str) -> UnsentError:
         fact = f"`default_model` still names `{alias}`, which `revert` has taken out"
         advice = "quit every running kimi-code, which wrote it back, then revert again"
         return UnsentError("default", fact, advice, machine.kimifix("revert"))
-    steps = (machine.kimifix("apply"),) if ours or document.own_entries else ()
+    steps = (applying(machine),) if ours or (document.own_entries and not alias) else ()
     if not alias and not document.models:
         fact = "kimi-code has no model: it is not signed in"
         return UnsentError("default", fact, "sign in", machine.kimi("login"), *steps)
@@ -271,7 +277,8 @@ def _login(machine: Machine, version: Version, provider: Mapping[str, Any], name
             fact += "kimi-code sends it there all the same, kimifix does not"
             advice = "correct its `base_url` or its `oauth` table"
             if name == OWN and routes.drift(machine.document).provider:
-                steps = (machine.kimifix("apply"),)
+                steps = signing_in(machine, name)
+                steps = steps[-1:] if found.present else steps
         raise UnsentError("login", fact, advice, *steps, client_can=found.present)
     end = found.expires_at or machine.now + 1
     if found.token is not None and end > machine.now:
@@ -309,20 +316,29 @@ def server_warnings(base_url: str) -> Iterator[str]:
             yield f"login or key go unencrypted to `{base_url}`"
 
 
+def applying(machine: Machine, *options: str) -> str:
+    """Return an `apply` that makes ours the default model, too.
+
+    Raises ``KimifixError`` where what is applied cannot be taken out.
+    """
+    default = ("--default",) if machine.reading.keeps_default else ()
+    return machine.kimifix("apply", *options, *default)
+
+
 def apply_command(
     machine: Machine, route: str, credential: Credential, platform: str | None
 ) -> str:
-    """Return the `apply` that leads to this, whatever is applied now."""
+    """Return the `apply` that leads to this, whatever is applied now; raises as ``applying``."""
     document = machine.document
     present = routes.credential_of(document) or LOGIN
-    words = ["apply", "--route", route]
+    words = ["--route", route]
     if credential.name == "key-env":
         words += ["--key-env", credential.value]
     elif credential.name != present.name:
         words += ["--credential", credential.name]
     if route == "header" and platform != (routes.platform_of(document.own or {}) or "kimi_cli"):
         words += ["--platform", str(platform)]
-    return machine.kimifix(*words)
+    return applying(machine, *words)
 
 
 def _of_variable(text: str) -> dict[str, str]:

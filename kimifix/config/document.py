@@ -70,6 +70,11 @@ class Document:
         return entries
 
     @property
+    def default(self) -> str:
+        """The alias of the default model, empty where none is set."""
+        return str(self.data.get("default_model", "")).strip()
+
+    @property
     def managed(self) -> dict[str, Any]:
         """The managed provider, empty where there is none."""
         return self.providers.get(MANAGED, {})

@@ -146,8 +146,19 @@ class Reading:
 
         Raises what ``undone`` raises.
         """
-        default = self.ground.data.get("default_model")
-        return default is not None and default not in self.ground.served_by(MANAGED)
+        default = self.ground.default
+        return default != "" and default not in self.ground.served_by(MANAGED)
+
+    @property
+    def keeps_default(self) -> bool:
+        """Whether the default model stays what it is in the next `apply`, as with `--no-default`.
+
+        Raises what ``undone`` raises.
+        """
+        default = ("default_model",)
+        moved = {was.path for was in self.receipt.undo.moved} if self.receipt else ()
+        is_applied = bool(self.document.own_entries)
+        return is_applied and default not in moved and default not in self.undone.restored
 
     @cached_property
     def edited(self) -> tuple[KeyPath, ...]:

@@ -93,10 +93,10 @@ def check_verify(machine: Machine, progress: Callable[[str], None]) -> Finding:
 
 def _aliases(document: Document) -> dict[str, str]:
     """Return one alias for each provider in question, the default where it is one of them."""
-    default = document.data.get("default_model")
+    default = document.default
     served = {MANAGED: document.served_by(MANAGED), OWN: document.aliases_of(OWN)}
     return {
-        provider: str(default) if default in aliases else next(iter(aliases))
+        provider: default if default in aliases else next(iter(aliases))
         for provider, aliases in served.items()
         if aliases
     }

@@ -116,6 +116,11 @@ def default_gone(machine: Machine) -> None:
     edit(machine, f'default_model = "{OWN}"\n', "")
 
 
+def default_blank(machine: Machine) -> None:
+    """Have a default model without a name."""
+    edit(machine, f'default_model = "{MANAGED}"', 'default_model = " "')
+
+
 def default_dangling(machine: Machine) -> None:
     """Have a default model that does not exist."""
     edit(machine, f'default_model = "{MANAGED}"', 'default_model = "kimifix/gone"')
@@ -125,6 +130,17 @@ def provider_gone(machine: Machine) -> None:
     """Lose our provider and keep its models."""
     header(machine)
     edit(machine, "[providers.kimifix", "[providers.lost")
+
+
+def default_kept(machine: Machine) -> None:
+    """Have asked for a patch that leaves the default model where it is."""
+    apply(machine, "--no-default", key=KEY)
+
+
+def default_elsewhere(machine: Machine) -> None:
+    """Have a default model of nobody, beside a patch."""
+    header(machine)
+    edit(machine, f'default_model = "{OWN}"', 'default_model = "gone"')
 
 
 def bad_key(machine: Machine) -> None:
@@ -233,7 +249,10 @@ STATES: tuple[State, ...] = (
     header_by_hand,
     default_moved_back,
     default_gone,
+    default_blank,
     default_dangling,
+    default_kept,
+    default_elsewhere,
     provider_gone,
     bad_key,
     signed_out,
