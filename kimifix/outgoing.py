@@ -161,16 +161,14 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
 
 def _of_environment(env: Mapping[str, str], version: Version) -> Document | None:
     """Return what the environment makes of the config, None where that stays as it is."""
-    name, key, base_url = (
-        _text(env.get(f"KIMI_MODEL_{n}")) for n in ("NAME", "API_KEY", "BASE_URL")
-    )
-    is_literal = features.has(
-        "keyless-model", version
-    )  # run: 0.25.0 takes ` KIMI `, too, 0.38.0 not
-    if name is None or not (key or is_literal):
-        return None
+    names = ("NAME", "API_KEY", "BASE_URL")
+    name, key, base_url = (_text(env.get(f"KIMI_MODEL_{n}")) for n in names)
     kind = env.get("KIMI_MODEL_PROVIDER_TYPE") or "kimi"
-    kind = kind if is_literal else kind.strip().lower() or "kimi"
+    if not features.has("keyless-model", version):
+        name = name if key else None
+        kind = kind.strip().lower()  # run: 0.25.0 takes ` KIMI `, too, 0.38.0 and 2.1.0 do not
+    if name is None:
+        return None
     provider = {"type": kind, "base_url": base_url, "api_key": key}
     model = {"provider": _ENV_PROVIDER, "model": name, "max_context_size": 1}
     return Document({"providers": {_ENV_PROVIDER: provider}, "models": {_ENV_ALIAS: model}})
