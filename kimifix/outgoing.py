@@ -176,12 +176,10 @@ def _of_environment(env: Mapping[str, str], version: Version) -> Document | None
 
 def _require_usable(document: Document, alias: str, name: str, version: Version) -> None:
     """Raise ``UnsentError`` where the client leaves the model out, or kimifix cannot ask it."""
-    model, schema = document.models[alias], tables("client/schema.toml")
-    if features.has("alias-overrides", version):
-        wrong = misfit(document.data, schema["section"])
-    else:
+    model, wrong = document.models[alias], document.misfit
+    if not features.has("alias-overrides", version):
         used = {"providers": {name: document.providers.get(name, {})}, "models": {alias: model}}
-        wrong = misfit(used, schema["entry"])
+        wrong = misfit(used, tables("config/schema.toml")["entry"])
     if not wrong and not ("max_context_size" in model and model.get("name", model.get("model"))):
         wrong = f"`models.{alias}` lacks `model` or `max_context_size`"
     if wrong:
@@ -200,9 +198,8 @@ def _with_credential(
     """
     model, provider = document.models[alias], {**document.providers[name]}
     variable = f"{provider['type'].upper()}_API_KEY"
-    provider["api_key"] = _text(provider.get("api_key")) or _strings(provider.get("env")).get(
-        variable
-    )
+    env = _strings(provider.get("env"))
+    provider["api_key"] = _text(provider.get("api_key")) or env.get(variable)
     if features.has("alias-overrides", version):
         provider["base_url"] = _text(model.get("base_url")) or provider.get("base_url")
         if own := {key: model[key] for key in ("api_key", "oauth") if model.get(key)}:

@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +57,11 @@ class Document:
     def content(self) -> bytes:
         """The bytes of the file."""
         return (self.bom + self.text).encode("utf-8")
+
+    @cached_property
+    def misfit(self) -> str | None:
+        """What keeps kimi-code from 0.33.0 on from reading `providers` or `models`, if anything."""
+        return misfit(self.data, reader.tables("config/schema.toml")["section"])
 
     @property
     def providers(self) -> dict[str, dict[str, Any]]:
