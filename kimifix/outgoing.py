@@ -241,7 +241,9 @@ def _key(
         variable = None
     if sum(map(bool, (key, oauth, variable))) > 1:
         fact = f"`{holder}` has more than one credential, and kimi-code refuses that"
-        raise UnsentError("credential", fact, "leave one of `api_key`, `api_key_env` and `oauth`")
+        raise UnsentError(
+            "credential", fact, "leave one of `api_key`, `api_key_env`, `env` and `oauth`"
+        )
     if variable and not _text(machine.env.get(variable)):
         fact = f"{variable} is not set, from which kimi-code takes its key"
         raise UnsentError("credential", fact, f"set {variable} where kimi-code is started")
