@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kimifix.client import features, login
-from kimifix.client.features import Version
+from kimifix.client.features import NEWEST_KNOWN, Version
 from kimifix.client.login import Login
 from kimifix.config import routes
 from kimifix.config.document import MANAGED, OWN, Document, misfit
@@ -108,7 +108,7 @@ def describe(
 
 def _described(machine: Machine, document: Document, alias: str | None) -> Iterator[Outgoing]:
     """Yield the description, each time with more in it; raises ``UnsentError`` where it ends."""
-    version = machine.version or features.NEWEST_KNOWN
+    version = machine.version or NEWEST_KNOWN
     if alias is None and (made := _of_environment(machine.env, version)):
         document, alias = made, _ENV_ALIAS
     alias = alias or document.default
@@ -182,10 +182,13 @@ def _require_usable(document: Document, alias: str, name: str, version: Version)
         wrong = misfit(used, tables("config/schema.toml")["entry"])
     if not wrong and not ("max_context_size" in model and model.get("name", model.get("model"))):
         wrong = f"`models.{alias}` lacks `model` or `max_context_size`"
-    if wrong:
-        raise UnsentError("default", wrong, "mend it, or choose another model with /model")
-    if model.get("protocol") in ("openai_responses", "google-genai"):
-        fact = f"`{alias}` has the protocol `{model['protocol']}`, by which kimifix cannot ask"
+    if wrong:  # a newer client may take more
+        advice, is_new = "mend it, or choose another model with /model", version > NEWEST_KNOWN
+        raise UnsentError("default", wrong, advice, client_can=is_new)
+    protocol, kind = model.get("protocol"), document.providers.get(name, {}).get("type")
+    odd = ("openai_responses", "google-genai", *(("openai",) if kind == "anthropic" else ()))
+    if protocol in odd:
+        fact = f"`{alias}` has the protocol `{protocol}`, by which kimifix cannot ask"
         raise UnsentError("default", fact, "choose another model with /model", client_can=True)
 
 
@@ -314,10 +317,7 @@ def server_warnings(base_url: str) -> Iterator[str]:
 
 
 def applying(machine: Machine, *options: str) -> str:
-    """Return an `apply` that makes ours the default model, too.
-
-    Raises ``KimifixError`` where what is applied cannot be taken out.
-    """
+    """Return an `apply` that makes ours the default model, too."""
     default = ("--default",) if machine.reading.keeps_default else ()
     return machine.kimifix("apply", *options, *default)
 
@@ -325,7 +325,7 @@ def applying(machine: Machine, *options: str) -> str:
 def apply_command(
     machine: Machine, route: str, credential: Credential, platform: str | None
 ) -> str:
-    """Return the `apply` that leads to this, whatever is applied now; raises as ``applying``."""
+    """Return the `apply` that leads to this, whatever is applied now."""
     document = machine.document
     present = routes.credential_of(document) or LOGIN
     words = ["--route", route]

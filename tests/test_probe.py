@@ -469,6 +469,57 @@ def test_what_cannot_be_asked_says_what_to_do(
     assert KEY not in result.out + result.err
 
 
+@pytest.mark.parametrize(("version", "works"), [("2.1.0", False), ("9.0.0", None)])
+def test_a_newer_client_may_take_other_values(
+    kimifix: Kimifix,
+    server: Server,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    works: bool | None,
+) -> None:
+    """A value that no known version takes, in any model, keeps kimi-code from all of them."""
+    programs = install_client(tmp_path / version, version)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
+    add(config, '[models.odd]\nprovider = "other"\nmodel = "odd"\nprotocol = "morse"')
+    result = kimifix("doctor", "--probe", "--json")
+    assert (result.code, result.json["works"]) == (1, works)
+    assert "`models.odd.protocol` has a value" in result.json["verdict"]
+    assert server.asked == []
+
+
+def default_kept(kimifix: Kimifix, config: Path) -> None:
+    """Leave the default model where it is, as `apply` was told to."""
+    apply(kimifix, "--no-default", "--route", "header")
+
+
+def default_of_another(kimifix: Kimifix, config: Path) -> None:
+    """Have another provider's model as default, which no `apply` moves."""
+    apply(kimifix, "--route", "header")
+    table = config.read_text().partition("[providers.kimifix]")[2].partition("[")[0]
+    key = f'[providers.mine]\n{table.strip()}\napi_key = "{KEY}"'
+    add(config, f'{key}\n[models.m]\nprovider = "mine"\nmodel = "m"\nmax_context_size = 9')
+    use(config, "m")
+
+
+@pytest.mark.parametrize(
+    ("change", "command"),
+    [
+        (default_kept, "kimifix apply --default"),
+        (default_of_another, "kimi -m kimifix/kimi-for-coding"),
+    ],
+)
+def test_what_was_applied_is_used_in_the_way_that_is_open(
+    kimifix: Kimifix, server: Server, config: Path, change: Any, command: str
+) -> None:
+    """A plain `apply` would leave the default model there, and lead in a circle."""
+    change(kimifix, config)
+    server.lets_in(LEGACY)
+    result = kimifix("doctor", "--probe", "--json")
+    assert (result.code, result.json["next"]) == (1, [command])
+
+
 def test_signing_in_again_is_followed_by_apply(
     kimifix: Kimifix, home: Path, server: Server, config: Path
 ) -> None:

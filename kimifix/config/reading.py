@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from kimifix.config.document import MANAGED, OWN, Document, parse, same
 from kimifix.config.files import Snapshot
 from kimifix.config.receipt import Receipt, digest, fingerprint
 from kimifix.config.storage import Store
-from kimifix.errors import ConfigError
+from kimifix.errors import ConfigError, UnsupportedShapeError
 from kimifix.secret import register, secrets_in
 
 if TYPE_CHECKING:
@@ -151,14 +152,13 @@ class Reading:
 
     @property
     def keeps_default(self) -> bool:
-        """Whether the default model stays what it is in the next `apply`, as with `--no-default`.
-
-        Raises what ``undone`` raises.
-        """
+        """Whether the next `apply` leaves the default model as it is, as after `--no-default`."""
         default = ("default_model",)
         moved = {was.path for was in self.receipt.undo.moved} if self.receipt else ()
-        is_applied = bool(self.document.own_entries)
-        return is_applied and default not in moved and default not in self.undone.restored
+        if self.document.own_entries and default not in moved:
+            with suppress(UnsupportedShapeError):  # then there is no next `apply`
+                return default not in self.undone.restored
+        return False
 
     @cached_property
     def edited(self) -> tuple[KeyPath, ...]:
