@@ -65,9 +65,8 @@ def probe(
     candidates = {one.probe: one for one in found if not one.out.obstacle}
     if now.obstacle and not candidates:
         raise now.obstacle
-    answers: list[Answer] = []
-    patched = _is_ours(machine)
-    while question := judging.next_probe(answers, list(candidates), patched=patched):
+    answers, probes, patched = list[Answer](), list(candidates), _is_ours(machine)
+    while question := judging.next_probe(answers, probes, patched=patched):
         name = f"as {question.platform}" if question.platform else "without a name"
         progress(f"asking the server {name} ({API[question.surface]})")
         answers.append(_ask(machine, candidates[question]))
@@ -75,12 +74,7 @@ def probe(
     own = machine.document.own or {}
     named = now.provider == OWN and routes.platform_of(own) == OWN_PLATFORM
     judged = judging.judge(
-        answers,
-        list(candidates),
-        patched=patched,
-        is_old=is_old,
-        renewable=now.renewable,
-        named=named,
+        answers, probes, patched=patched, is_old=is_old, renewable=now.renewable, named=named
     )
     taken = candidates[judged.open or answers[0].probe]
     steps = _next(machine, judged, taken)

@@ -134,6 +134,7 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         ours = _VENDOR.fullmatch(str(provider.get("base_url")))
         way = "out without the identity of kimi-code" if ours else "to another vendor's API"
         fact = f"`{alias}` goes {way}, `{kind}`, which kimifix does not ask"
+        fact = fact if "type" in provider else f"the provider `{name}` has no `type`"
         raise UnsentError("provider", fact, "choose a model of Kimi with /model", client_can=True)
     by_protocol = model.get("protocol") == "anthropic" and features.has("alias-protocol", version)
     holder, provider = _with_credential(machine, version, document, alias, name)

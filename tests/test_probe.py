@@ -427,6 +427,14 @@ def foreign_default(config: Path) -> None:
     use(config, "o")
 
 
+def typeless_provider(config: Path) -> None:
+    """Have the provider of the default model say nothing of its type."""
+    foreign_default(config)
+    config.write_text(
+        config.read_text().replace('type = "openai"\nbase_url = "http://127.0.0.1:9"', "")
+    )
+
+
 def sizeless_default(config: Path) -> None:
     """Take from the default model what kimi-code needs of it."""
     config.write_text(config.read_text().replace("max_context_size = ", "size = "))
@@ -450,6 +458,7 @@ def lost_provider(config: Path) -> None:
         (unset_variable, "NOT_SET is not set", []),
         (both_credentials, "more than one credential", []),
         (foreign_default, "another vendor", []),
+        (typeless_provider, "the provider `other` has no `type`", []),
         (sizeless_default, "lacks `model` or `max_context_size`", []),
         (odd_protocol, "the protocol `openai_responses`", []),
         (lost_provider, "provider of `kimifix/kimi-for-coding` does not exist", ["kimifix apply"]),
