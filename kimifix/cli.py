@@ -227,7 +227,6 @@ def _run(
     command: str, story: Callable[[Mapping[str, str], Printer], int], *, as_json: bool
 ) -> None:
     """Carry out one command and end the process with its exit code."""
-    import gc
     import signal
     from pathlib import Path
 
@@ -235,7 +234,6 @@ def _run(
     from kimifix.errors import KimifixError
     from kimifix.output import Printer
 
-    gc.disable()  # a process of a second leaves no garbage that matters
     env = environment()
     colour = False if env.get("NO_COLOR") else (True if env.get("FORCE_COLOR") else None)
     try:

@@ -119,8 +119,11 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
     name = str(document.provider_of(alias))
     if not features.has("default-provider", version):
         name = str(model.get("provider_id", model.get("provider")))
-    yield (told := replace(told, model=str(model.get("name", model.get("model"))), provider=name))
-    _require_usable(document, alias, name, version)
+    sent = model.get("model")
+    if features.has("alias-overrides", version):
+        sent = model.get("name", sent)
+    yield (told := replace(told, model=str(sent), provider=name))
+    _require_usable(document, alias, name, version, sent)
     provider = document.providers.get(name)
     if provider is None:
         fact = f"the provider of `{alias}` does not exist: `{name}`"
@@ -175,14 +178,21 @@ def _of_environment(env: Mapping[str, str], version: Version) -> Document | None
     return Document({"providers": {_ENV_PROVIDER: provider}, "models": {_ENV_ALIAS: model}})
 
 
-def _require_usable(document: Document, alias: str, name: str, version: Version) -> None:
-    """Raise ``UnsentError`` where the client leaves the model out, or kimifix cannot ask it."""
+def _require_usable(
+    document: Document, alias: str, name: str, version: Version, sent: str | None
+) -> None:
+    """Raise ``UnsentError`` where the client leaves the model out, or kimifix cannot ask it.
+
+    ``name`` is that of its provider, ``sent`` what the server would be asked for.
+    """
     model, wrong = document.models[alias], document.misfit
     if not features.has("alias-overrides", version):
         used = {"providers": {name: document.providers.get(name, {})}, "models": {alias: model}}
         wrong = misfit(used, tables("config/schema.toml")["entry"])
-    if not wrong and not ("max_context_size" in model and model.get("name", model.get("model"))):
-        wrong = f"`models.{alias}` lacks `model` or `max_context_size`"
+    has_name = bool(sent) if features.has("default-provider", version) else sent is not None
+    if not wrong and not (has_name and "max_context_size" in model):
+        place, missing = f"models.{alias}", "max_context_size" if has_name else "model"
+        wrong = f"`{place}` lacks `{missing}`"
     if wrong:  # a newer client may take more
         advice, is_new = "mend it, or choose another model with /model", version > NEWEST_KNOWN
         raise UnsentError("default", wrong, advice, client_can=is_new)

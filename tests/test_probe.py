@@ -459,7 +459,7 @@ def lost_provider(config: Path) -> None:
         (both_credentials, "more than one credential", []),
         (foreign_default, "another vendor", []),
         (typeless_provider, "the provider `other` has no `type`", []),
-        (sizeless_default, "lacks `model` or `max_context_size`", []),
+        (sizeless_default, "`models.kimifix/kimi-for-coding` lacks `max_context_size`", []),
         (odd_protocol, "the protocol `openai_responses`", []),
         (lost_provider, "provider of `kimifix/kimi-for-coding` does not exist", ["kimifix apply"]),
     ],

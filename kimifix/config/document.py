@@ -207,8 +207,9 @@ def difference(a: Any, b: Any, path: tuple[str, ...] = ()) -> tuple[str, ...] | 
 def misfit(value: Any, shape: Any, path: tuple[str, ...] = ()) -> str | None:
     """Return where ``value`` does not fit ``shape``, and why, if anywhere.
 
-    A shape is a value of the right type, with `*` for every other name of a table. A string
-    in it that is not empty is a pattern, a number that is not 0 the least whole number.
+    A shape is a value of the right type, with `*` for every other name of a table, and `!` for
+    the names that it must have. A string in it that is not empty is a pattern, a number that
+    is not 0 the least whole number.
     """
     kind, found = _KINDS[type(shape)], _KINDS.get(type(value), "a date or a time")
     place = ".".join(path)
@@ -216,6 +217,8 @@ def misfit(value: Any, shape: Any, path: tuple[str, ...] = ()) -> str | None:
         return f"`{place}` is not {kind} but {found}"
     inside = []
     if isinstance(shape, dict):
+        if missing := [name for name in shape.get("!", ()) if name not in value]:
+            return f"`{place}` lacks `{missing[0]}`"
         inside = [(value[name], shape.get(name, shape.get("*")), (*path, name)) for name in value]
     elif isinstance(shape, list):
         inside = [(item, shape[0], path) for item in value]

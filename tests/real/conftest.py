@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from support.clients import client
 from support.command import Kimifix
 from support.kimi_server import KimiServer
-from support.machine import Machine
+from support.machine import Machine, since
+from support.verdicts import at_once
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +56,33 @@ def machine(
     machine = Machine(client(version), server, home.parent, kimifix)
     machine.take_over(_logins(version))
     return machine
+
+
+@pytest.fixture(scope="session")
+def _signed_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Machine]]:
+    with ExitStack() as stack:
+        machines = {
+            version: Machine(
+                client(version), stack.enter_context(KimiServer()), tmp_path_factory.mktemp("login")
+            )
+            for version in since("0.25.0")
+        }
+        for machine in machines.values():
+            machine.home.mkdir(mode=0o700)
+            machine.config.write_text("telemetry = false\n")
+        at_once(machines, Machine.sign_in)
+        yield machines
+
+
+@pytest.fixture
+def machines(
+    _signed_in: dict[str, Machine], tmp_path: Path, kimifix: Kimifix
+) -> dict[str, Machine]:
+    """For each version a machine that is signed in to a server of its own."""
+    machines = {}
+    for version, signed_in in _signed_in.items():
+        signed_in.server.reset()
+        machine = Machine(signed_in.client, signed_in.server, tmp_path / version, kimifix)
+        machine.take_over(signed_in.home)
+        machines[version] = machine
+    return machines

@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
-from support import catalogue
-from support.clients import client
-from support.command import Kimifix
-from support.kimi_server import KEY, Behaviour, KimiServer, Request
-from support.machine import Machine, since
-
-from kimifix.config import reading
-from kimifix.doctor import Report, doctor
+from support.kimi_server import KEY
+from support.machine import Machine
+from support.verdicts import BAD_KEY, SERVERS, Ways, at_once, examined, lets_in
 
 OWN, MANAGED = "kimifix/kimi-for-coding", "kimi-code/kimi-for-coding"
 NAME = "managed:kimi-code"
-BAD_KEY = "sk-kimi-key-that-nobody-takes"
 
 State = Callable[[Machine], Mapping[str, str] | None]
-_SUSPENDED = catalogue.SUSPENDED
-
-SERVERS: dict[str, Behaviour] = {
-    "gate with both routes open": Behaviour(),
-    "no gate": Behaviour(chat_identities=frozenset({"kimi_code_cli", "kimi_cli"})),
-    "gate that takes no logins at messages": Behaviour(messages_take_login=False),
-    "only the legacy identity": Behaviour(messages_open=False),
-    "only messages": Behaviour(chat_identities=frozenset()),
-    "nobody": Behaviour(chat_identities=frozenset(), messages_open=False),
-    "suspended": Behaviour(
-        refusal=(_SUSPENDED.status, str(_SUSPENDED.error_type), _SUSPENDED.message)
-    ),
-}
-
 
 # Without --deep what is to be typed is typed on these alone.
 FOLLOWED = ("gate with both routes open", "only the legacy identity", "nobody")
-ASKING = ("--probe", "--verify", "auto")  # what such a command does depends on the server
 
 
 def apply(machine: Machine, *options: str, key: str | None = None) -> None:
@@ -272,55 +245,11 @@ STATES: tuple[State, ...] = (
 UNTOLD: tuple[State, ...] = (own_led_elsewhere, login_expired, login_refused)
 
 
-@pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Machine]]:
-    """For each version a machine that is signed in to a server of its own."""
-    with ExitStack() as stack:
-        machines = {
-            version: Machine(
-                client(version), stack.enter_context(KimiServer()), tmp_path_factory.mktemp("login")
-            )
-            for version in since("0.25.0")
-        }
-        for machine in machines.values():
-            machine.home.mkdir(mode=0o700)
-            machine.config.write_text("telemetry = false\n")
-        at_once(machines, Machine.sign_in)
-        yield machines
-
-
-def at_once(machines: Mapping[str, Machine], act: Callable[[Machine], object]) -> None:
-    """Let ``act`` do its work on all machines at once, and name the version where it fails."""
-    with ThreadPoolExecutor() as pool:
-        running = {version: pool.submit(act, machine) for version, machine in machines.items()}
-    for version, done in running.items():
-        if (failed := done.exception()) is not None:
-            failed.add_note(f"kimi-code {version}")
-            raise failed
-
-
-def examined(machine: Machine, env: Mapping[str, str]) -> Report:
-    """Run `doctor --probe` in this process: a process for each would take minutes."""
-    variables = {**os.environ, "PATH": machine.client.path, **env}
-    return doctor(machine.home, variables, lambda _: None, probe=True)
-
-
-def lets_in(server: KimiServer, request: Request | None) -> bool:
-    """Tell whether the server, as it behaves now, answers what the client has sent."""
-    return request is not None and server.answer(request)[0] == 200
-
-
 @pytest.mark.parametrize("state", [*STATES, *UNTOLD], ids=lambda state: state.__name__)
 def test_verdict_is_what_the_client_gets(
-    homes: dict[str, Machine], state: State, tmp_path: Path, kimifix: Kimifix, deep: bool
+    machines: dict[str, Machine], state: State, deep: bool
 ) -> None:
     """In every state, version and server, and what is to be typed then leads to an answer."""
-    machines = {}
-    for version, signed_in in homes.items():
-        signed_in.server.reset()
-        machine = Machine(signed_in.client, signed_in.server, tmp_path / version, kimifix)
-        machine.take_over(signed_in.home)
-        machines[version] = machine
     at_once(machines, partial(agree, state=state, deep=deep))
 
 
@@ -348,79 +277,3 @@ def agree(machine: Machine, state: State, *, deep: bool) -> None:
         assert report.verdict.works is (None if untold else answered), (name, report.verdict)
         if not answered and (deep or name in FOLLOWED[: 1 if untold else None]):
             ways.lead_out(report, name)
-
-
-class Ways:
-    """What typing has led to, from the home as it is now; back there behind each way."""
-
-    def __init__(self, machine: Machine, env: Mapping[str, str]) -> None:
-        self._machine = machine
-        self._env = env
-        store = reading.read(machine.config).store.folder
-        self._places = {"home": machine.home, "store": store}
-        self._kept: dict[tuple[str, ...], Path] = {}
-        self._keep(())
-
-    def lead_out(self, report: Report, server: str) -> None:
-        """Type what `next` says, at most three times."""
-        typed: tuple[str, ...] = ()
-        for _ in range(3):
-            if not report.verdict.next or report.verdict.next == ("kimi upgrade",):
-                break  # which no test can do
-            for command in report.verdict.next:
-                self._type(typed, command)
-                typed += (command,)
-            report = examined(self._machine, self._env)
-            if report.verdict.works:
-                break
-        assert report.verdict.works or says_what_else(report), (server, typed, report.verdict)
-        self._go_back(())
-
-    def _type(self, typed: tuple[str, ...], command: str) -> None:
-        """Go on from what ``typed`` has led to; what was done before is not done again."""
-        way = (*typed, command)
-        if way in self._kept:
-            self._go_back(way)
-            return
-        run(self._machine, command, self._env)
-        if not any(word in earlier for earlier in way for word in ASKING):
-            self._keep(way)
-
-    def _keep(self, way: tuple[str, ...]) -> None:
-        copy = self._machine.user / "kept" / str(len(self._kept))
-        for name, place in self._places.items():
-            if place.exists():
-                shutil.copytree(place, copy / name)
-        self._kept[way] = copy
-
-    def _go_back(self, way: tuple[str, ...]) -> None:
-        for name, place in self._places.items():
-            shutil.rmtree(place, ignore_errors=True)
-            if (copy := self._kept[way] / name).exists():
-                shutil.copytree(copy, place)
-
-
-def run(machine: Machine, command: str, env: Mapping[str, str]) -> None:
-    """Run a command as a user would type it, and agree to what it asks."""
-    words = shlex.split(command)
-    if words[0].startswith("KIMI_CODE_HOME="):
-        words = words[1:]
-    if words[:2] == ["kimi", "login"]:
-        machine.sign_in()
-        return
-    if words[:2] == ["kimi", "-m"]:
-        assert machine.ask(*words[1:], **env).answered, command
-        return
-    assert words[0] == "kimifix", command
-    consent = ["--yes"] if words[1] in ("apply", "revert") else []
-    done = machine.kimifix(*words[1:], *consent, **env)
-    assert done.code in (0, 1), done.err
-
-
-def says_what_else(report: Report) -> bool:
-    """Tell whether the verdict says what to do where no command changes what goes out."""
-    if report.verdict.next == ("kimi upgrade",) or " -m " in "".join(report.verdict.next):
-        return True
-    said = ("write to", "/model", "a key", "`base_url`", "unset", "KIMI_MODEL_NAME")
-    told = f"{report.verdict.sentence}: {report.verdict.advice}"
-    return not report.verdict.next and any(words in told for words in said)

@@ -1,0 +1,154 @@
+"""The verdict beside the real client, on configs, environments and logins made by chance.
+
+Each case is a patch or none, and one to four changes of what decides where a request goes.
+The client is asked once a case and version; what it has sent is then put to every server.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from random import Random
+from typing import Any
+
+import pytest
+import tomlkit
+from support.kimi_server import KEY
+from support.machine import Machine
+from support.rounds import rounds
+from support.verdicts import BAD_KEY, SERVERS, Ways, at_once, examined, lets_in
+
+MANAGED = "managed:kimi-code"
+# Another start tries other cases.
+FIRST = int(os.environ.get("KIMIFIX_TEST_SEED", "0"))
+
+PATCHES: tuple[tuple[str, ...] | None, ...] = (
+    *(None, None, ("--route", "header"), ("--route", "anthropic"), ("--no-default",)),
+    *(("--key-stdin",), ("--key-stdin", "--route", "anthropic"), ("--platform", "foo")),
+)
+ENVIRONMENT = {
+    "KIMI_MODEL_NAME": ("kimi-for-coding", "gone", " "),
+    "KIMI_MODEL_API_KEY": (KEY, BAD_KEY, ""),
+    "KIMI_MODEL_BASE_URL": ("{base}", "{elsewhere}"),
+    "KIMI_MODEL_PROVIDER_TYPE": ("kimi", "anthropic", "openai", " KIMI ", "odd"),
+    "KIMI_CODE_CUSTOM_HEADERS": ("X-Msh-Platform: kimi_cli", "x-msh-platform: foo", "X-Team: 7"),
+    "KIMI_CODE_BASE_URL": ("{base}", "{elsewhere}"),
+    "KIMI_API_KEY": (KEY, BAD_KEY),
+    "KIMI_BASE_URL": ("{base}",),
+    "THE_KEY": (KEY, BAD_KEY, " "),
+}
+NAMES = (MANAGED, "kimifix", "other", "gone")
+OAUTH: tuple[dict[str, Any], ...] = (
+    {"storage": "file", "key": "oauth/kimi-code"},
+    {"storage": "odd", "key": "x"},
+    {},
+)
+PROVIDER: dict[str, tuple[Any, ...]] = {
+    "type": ("kimi", "anthropic", "openai", "openai_responses", "google-genai", "odd", None),
+    "base_url": ("{base}", "{base}/", " {base} ", "{elsewhere}", "{root}", ""),
+    "api_key": (KEY, BAD_KEY, " ", "", None),
+    "api_key_env": ("THE_KEY", "NOT_SET", ""),
+    "oauth": (*OAUTH, None),
+    "custom_headers": (
+        *({"X-Msh-Platform": "kimi_cli"}, {"x-msh-platform": "kimi_code_cli"}, {"X-Team": "7"}),
+        *({"X-Msh-Platform": "foo", "x-msh-platform": "kimi_cli"}, {}, None),
+    ),
+    "env": ({"KIMI_API_KEY": KEY}, {"KIMI_BASE_URL": "{base}"}, {"ANTHROPIC_API_KEY": KEY}),
+}
+MODEL: dict[str, tuple[Any, ...]] = {
+    "provider": (*NAMES, None),
+    "provider_id": NAMES,
+    "model": ("kimi-for-coding", "another", "", None),
+    "name": ("kimi-for-coding", ""),
+    "protocol": ("anthropic", "openai", "openai_responses", "odd", ""),
+    "base_url": ("{base}", "{elsewhere}", ""),
+    "api_key": (KEY, BAD_KEY, ""),
+    "oauth": OAUTH,
+    "max_context_size": (262144, 1, 0, -1, 1.5, None),
+    "max_output_size": (1, 0),
+    "support_efforts": (["low", "high"], []),
+    "capabilities": (["thinking"], ["odd"], None),
+}
+TOP: dict[str, tuple[Any, ...]] = {
+    "default_model": ("kimi-code/kimi-for-coding", "kimifix/kimi-for-coding", "other/model", " "),
+    "default_provider": NAMES,
+}
+
+
+def change(data: Any, chance: Random) -> None:
+    """Change, add or remove one setting that has a part in where a request goes."""
+    section = chance.choice(["providers", "models", "models", "top"])
+    if section == "top":
+        table, fields = data, TOP
+    else:
+        entries = data[section]
+        # What the default model leads to, most of the time: all else hides nothing.
+        used = str(data.get("default_model"))
+        if section == "providers":
+            used = str(data["models"].get(used, {}).get("provider"))
+        name = used if used in entries and chance.random() < 0.7 else chance.choice([*entries])
+        table, fields = entries[name], PROVIDER if section == "providers" else MODEL
+    field = chance.choice([*fields])
+    value = chance.choice(fields[field])
+    if value is None:
+        table.pop(field, None)
+    else:
+        table[field] = value
+
+
+def led(value: Any, places: Mapping[str, str]) -> Any:
+    """Return ``value`` with the addresses that stand in it for a server."""
+    if isinstance(value, dict):
+        return {key: led(item, places) for key, item in value.items()}
+    return value.format_map(places) if isinstance(value, str) and "{" in value else value
+
+
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + rounds(2)))
+def test_verdict_is_what_the_client_gets(
+    machines: dict[str, Machine], seed: int, deep: bool
+) -> None:
+    """Whatever the config says, and what is to be typed then leads to an answer."""
+    at_once(machines, partial(agree, seed=seed, deep=deep))
+
+
+def agree(machine: Machine, *, seed: int, deep: bool) -> None:
+    """Ask the client and kimifix in one case, and do what is said where there is no answer."""
+    chance, server = Random(seed), machine.server
+    places = {
+        "base": server.base_url,
+        "root": server.url,
+        "elsewhere": server.base_url.replace("127.0.0.1", "localhost"),
+    }
+    if patch := chance.choice(PATCHES):
+        stdin = KEY if "--key-stdin" in patch else None
+        done = machine.kimifix("apply", "--yes", "--home", machine.home, *patch, stdin=stdin)
+        assert done.code == 0, done.err
+    data = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
+    data["providers"]["other"]["base_url"] = "{root}"  # where somebody answers
+    for _ in range(chance.randint(1, 4)):
+        change(data, chance)
+    machine.config.write_text(tomlkit.dumps(led(data, places)), encoding="utf-8")
+    if chance.random() < 0.1:
+        for login in (machine.home / "credentials").glob("*.json"):
+            login.unlink()
+    # Nobody leaves this machine, whatever address is left out: the proxy passes nothing on.
+    env = {name: machine.env[name] for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")}
+    if chance.random() < 0.3:
+        for name in chance.sample([*ENVIRONMENT], chance.randint(1, 3)):
+            env[name] = led(chance.choice(ENVIRONMENT[name]), places)
+    server.behaviour.chat_identities |= {"kimi_code_cli", "foo"}
+    turn = machine.ask(**env)
+    sent = turn.chats[0] if turn.chats else None
+    assert turn.answered == lets_in(server, sent)
+    ways = Ways(machine, env)
+    for name, behaviour in SERVERS.items():
+        server.behaviour = behaviour
+        report = examined(machine, env)
+        told, answered = report.verdict.works, lets_in(server, sent)
+        if told not in (None, answered):
+            config = machine.config.read_text(encoding="utf-8")
+            given = {name: env[name] for name in ENVIRONMENT if name in env}
+            pytest.fail(f"{name}: {report.verdict}\nsent: {sent}\n{turn.err}\n{given}\n{config}")
+        if not answered and deep and chance.random() < 0.4:
+            ways.lead_out(report, name)
