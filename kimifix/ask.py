@@ -110,9 +110,11 @@ def _candidates(
         return
     if _is_ours(machine):
         if now.provider != OWN and document.twins:
-            twin = next(iter(document.twins))
-            used = machine.kimi("-m", twin) if read.has_foreign_default else applying(machine)
-            yield _candidate("again", describe(machine, alias=twin), used, kept)
+            twin = describe(machine, alias=next(iter(document.twins)))
+            if read.has_foreign_default:  # which no `apply` moves
+                yield _candidate("again", twin, machine.kimi("-m", twin.alias))
+            else:
+                yield _candidate("again", twin, applying(machine), kept)
         yield _candidate("revert", describe(machine, base), machine.kimifix("revert"))
     choices = _choices(machine, request, ask_key, notes)
     ways: tuple[Route, ...] = ("header",) if request.services else ("anthropic", "header")
@@ -199,6 +201,8 @@ def _next(machine: Machine, judged: Judgement, taken: _Candidate) -> tuple[str, 
         steps = ("kimi upgrade",)
     elif judged.recommendation.startswith("apply") and not machine.reading.has_foreign_provider:
         steps = (taken.command,)
+        if taken.request and machine.reading.has_foreign_default:
+            steps += (machine.kimi("-m", out.alias),)
     elif judged.works is None:
         steps = (renewing(machine),)
     elif judged.verdict == "model" and out.alias in routes.drift(machine.document).stale:

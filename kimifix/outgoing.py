@@ -116,12 +116,12 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
     model = document.models.get(alias)
     if model is None:
         raise _no_model(machine, document, alias)
-    name = str(document.provider_of(alias))
+    server, sent = document.provider_of(alias), model.get("name", model.get("model"))
     if not features.has("default-provider", version):
-        name = str(model.get("provider_id", model.get("provider")))
-    sent = model.get("model")
-    if features.has("alias-overrides", version):
-        sent = model.get("name", sent)
+        server = model.get("provider_id", model.get("provider"))
+    if not features.has("alias-overrides", version):
+        server, sent = model.get("provider"), model.get("model")
+    name = str(server)
     yield (told := replace(told, model=str(sent), provider=name))
     _require_usable(document, alias, name, version, sent)
     provider = document.providers.get(name)
@@ -143,6 +143,8 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
     holder, provider = _with_credential(machine, version, document, alias, name)
     variable = f"{kind.upper()}_BASE_URL"
     base_url = _text(provider.get("base_url")) or _strings(provider.get("env")).get(variable)
+    if features.has("alias-base-url", version):
+        base_url = _text(model.get("base_url")) or base_url
     if not features.has("no-shell-key", version):
         base_url = base_url or machine.env.get(variable)
     told = replace(
@@ -159,7 +161,7 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         yield replace(told, credential="key", secret=secret)
         return
     yield (told := replace(told, credential="login"))
-    found = _login(machine, version, provider, name)
+    found = _login(machine, version, provider, told)
     yield replace(told, secret=found.token or _NO_SECRET, renewable=found.renewable)
 
 
@@ -214,10 +216,9 @@ def _with_credential(
     variable = f"{provider['type'].upper()}_API_KEY"
     env = _strings(provider.get("env"))
     provider["api_key"] = _text(provider.get("api_key")) or env.get(variable)
-    if features.has("alias-overrides", version):
-        provider["base_url"] = _text(model.get("base_url")) or provider.get("base_url")
-        if own := {key: model[key] for key in ("api_key", "oauth") if model.get(key)}:
-            return alias, {**provider, **dict.fromkeys(_CREDENTIALS), **own}
+    own = {key: model[key] for key in ("api_key", "oauth") if model.get(key)}
+    if own and features.has("alias-overrides", version):
+        return alias, {**provider, **dict.fromkeys(_CREDENTIALS), **own}
     if not any(map(provider.get, _CREDENTIALS)) and not features.has("no-shell-key", version):
         provider["api_key"] = machine.env.get(variable)
     return name, provider
@@ -271,22 +272,24 @@ def _key(
     return Secret(value) if value else None
 
 
-def _login(machine: Machine, version: Version, provider: Mapping[str, Any], name: str) -> Login:
+def _login(
+    machine: Machine, version: Version, provider: Mapping[str, Any], told: Outgoing
+) -> Login:
     """Return the login that goes out; raises ``UnsentError``."""
-    managed = name == MANAGED
+    name, managed = told.provider, told.provider == MANAGED
     found = machine.login_in(login.slot_of(provider, machine.env, managed=managed) or "")
     if not managed and not features.has("shared-login", version):
         fact, advice = f"kimi-code {version} cannot share its login", f"{UPDATE}, or use a key"
         raise UnsentError("login", fact, advice, machine.kimifix("apply", "--credential", "key"))
-    if not login.is_at_home(provider, machine.env, managed=managed):
+    if not login.is_at_home(provider, told.base_url, machine.env, managed=managed):
         steps: tuple[str, ...] = ()
-        if managed:
+        if managed and "KIMI_CODE_BASE_URL" in machine.env:
             fact = "KIMI_CODE_BASE_URL names another server than the config, and so another login"
             advice = "unset it, or sign in with it set"
         else:
-            fact = f"the login of `{name}` was made for another server than its `base_url`: "
+            fact = f"the login of `{name}` was made for another server than `{told.alias}` asks: "
             fact += "kimi-code sends it there all the same, kimifix does not"
-            advice = "correct its `base_url` or its `oauth` table"
+            advice = "correct `base_url`, or the `oauth` table of the provider"
             if name == OWN and routes.drift(machine.document).provider:
                 steps = signing_in(machine, name)
                 steps = steps[-1:] if found.present else steps

@@ -417,7 +417,7 @@ def unset_variable(config: Path) -> None:
 
 def both_credentials(config: Path) -> None:
     """Give the own provider a login beside its key."""
-    add(config, '[providers.kimifix.oauth]\nkey = "oauth/kimi-code"')
+    add(config, '[providers.kimifix.oauth]\nstorage = "file"\nkey = "oauth/kimi-code"')
 
 
 def foreign_default(config: Path) -> None:

@@ -70,17 +70,20 @@ def slot_of(provider: Mapping[str, Any], env: Mapping[str, str], *, managed: boo
     return f"{_DEFAULT_SLOT}-env-{sha256(pair.encode(errors='replace')).hexdigest()[:16]}"
 
 
-def is_at_home(provider: Mapping[str, Any], env: Mapping[str, str], *, managed: bool) -> bool:
-    """Tell whether the login that ``provider`` uses was made for its own `base_url`.
+def is_at_home(
+    provider: Mapping[str, Any], base_url: str, env: Mapping[str, str], *, managed: bool
+) -> bool:
+    """Tell whether the login that ``provider`` uses was made for ``base_url``, where it goes.
 
-    The client sees to that for the managed provider, but for KIMI_CODE_BASE_URL, which moves
-    the login and not the requests; an own provider's table it takes as it is.
+    For the managed provider the client sees to that, but for what moves the login alone
+    (KIMI_CODE_BASE_URL) or the requests (`base_url` of an alias, or none at all); an own
+    provider's table it takes as it is (run: 0.25.0, 0.38.0, 2.1.0).
     """
     if not managed:
-        return slot_of(provider, {}, managed=False) == slot_of(provider, {}, managed=True)
-    moved = env.get("KIMI_CODE_BASE_URL")
-    base = _text(provider.get("base_url")) or DEFAULT_BASE_URL
-    return moved is None or moved.rstrip("/") == base.rstrip("/")
+        to = {**provider, "base_url": base_url}
+        return slot_of(provider, {}, managed=False) == slot_of(to, {}, managed=True)
+    made_for = env.get("KIMI_CODE_BASE_URL", _text(provider.get("base_url")) or DEFAULT_BASE_URL)
+    return made_for.strip().rstrip("/") == base_url.rstrip("/")
 
 
 def read(home: Home, slot: str) -> Login:

@@ -126,6 +126,7 @@ def agree(machine: Machine, *, seed: int, deep: bool) -> None:
         assert done.code == 0, done.err
     data = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
     data["providers"]["other"]["base_url"] = "{root}"  # where somebody answers
+    data["loop_control"] = {"max_retries_per_step": 1, "max_attempts_per_step": 1}
     for _ in range(chance.randint(1, 4)):
         change(data, chance)
     machine.config.write_text(tomlkit.dumps(led(data, places)), encoding="utf-8")
