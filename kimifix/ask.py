@@ -78,7 +78,9 @@ def probe(
     )
     taken = candidates[judged.open or answers[0].probe]
     steps = _next(machine, judged, taken)
-    if judged.verdict == "quota" and len(answers) < judging.MOST_REQUESTS:
+    if judged.recommendation.startswith("apply") and not steps:
+        notes = [f"first rename the provider `{OWN}`, which kimifix did not write"]
+    elif judged.verdict == "quota" and len(answers) < judging.MOST_REQUESTS:
         notes = [*usage(taken.out.base_url, taken.out.secret, machine.env)]
     elif judged.recommendation == "keep" and judged.open:
         notes = [f"`{taken.command}` takes the milder route"]
@@ -108,15 +110,18 @@ def _candidates(
     except KimifixError as error:
         notes.append(f"{error.message}: {error.hint}")
         return
+    choices = _choices(machine, request, ask_key, notes)
     if _is_ours(machine):
         if now.provider != OWN and document.twins:
             twin = describe(machine, alias=next(iter(document.twins)))
             if read.has_foreign_default:  # which no `apply` moves
                 yield _candidate("again", twin, machine.kimi("-m", twin.alias))
             else:
-                yield _candidate("again", twin, applying(machine), kept)
+                option = next(iter(choices.values()), None)  # None keeps what our provider has
+                words = ("--credential", option) if option else ()
+                wanted = replace(kept, credential=option or kept.credential)
+                yield _candidate("again", twin, applying(machine, *words), wanted)
         yield _candidate("revert", describe(machine, base), machine.kimifix("revert"))
-    choices = _choices(machine, request, ask_key, notes)
     ways: tuple[Route, ...] = ("header",) if request.services else ("anthropic", "header")
     for way in ways:
         for credential, option in choices.items():

@@ -51,6 +51,11 @@ class Machine:
         return features.NEWEST_KNOWN if version is None and self.is_sandbox else version
 
     @property
+    def engine(self) -> Version | None:
+        """The version whose rules the copy in use follows, None where that is unknown."""
+        return features.engine(self.version, self.env) if self.version else None
+
+    @property
     def is_sandbox(self) -> bool:
         """Whether the home is one that kimifix made."""
         return self.home.source == "sandbox"

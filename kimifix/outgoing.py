@@ -108,7 +108,7 @@ def describe(
 
 def _described(machine: Machine, document: Document, alias: str | None) -> Iterator[Outgoing]:
     """Yield the description, each time with more in it; raises ``UnsentError`` where it ends."""
-    version = machine.version or NEWEST_KNOWN
+    version = machine.engine or NEWEST_KNOWN
     if alias is None and (made := _of_environment(machine.env, version)):
         document, alias = made, _ENV_ALIAS
     alias = alias or document.default
@@ -123,11 +123,12 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         server, sent = model.get("provider"), model.get("model")
     name = str(server)
     yield (told := replace(told, model=str(sent), provider=name))
-    _require_usable(document, alias, name, version, sent)
+    _require_usable(machine, version, document, told, sent)
     provider = document.providers.get(name)
     if provider is None:
         fact = f"the provider of `{alias}` does not exist: `{name}`"
-        steps = (machine.kimifix("apply"),) if name == OWN else ()
+        is_ours = name == OWN and (document.own_entries or machine.reading.receipt)
+        steps = _again(machine) if is_ours else ()
         raise UnsentError(
             "provider", fact, "choose another model with /model, or apply again", *steps
         )
@@ -181,12 +182,13 @@ def _of_environment(env: Mapping[str, str], version: Version) -> Document | None
 
 
 def _require_usable(
-    document: Document, alias: str, name: str, version: Version, sent: str | None
+    machine: Machine, version: Version, document: Document, told: Outgoing, sent: str | None
 ) -> None:
     """Raise ``UnsentError`` where the client leaves the model out, or kimifix cannot ask it.
 
-    ``name`` is that of its provider, ``sent`` what the server would be asked for.
+    ``sent`` is what the server would be asked for.
     """
+    alias, name = told.alias, str(told.provider)
     model, wrong = document.models[alias], document.misfit
     if not features.has("alias-overrides", version):
         used = {"providers": {name: document.providers.get(name, {})}, "models": {alias: model}}
@@ -195,9 +197,11 @@ def _require_usable(
     if not wrong and not (has_name and "max_context_size" in model):
         place, missing = f"models.{alias}", "max_context_size" if has_name else "model"
         wrong = f"`{place}` lacks `{missing}`"
-    if wrong:  # a newer client may take more
-        advice, is_new = "mend it, or choose another model with /model", version > NEWEST_KNOWN
-        raise UnsentError("default", wrong, advice, client_can=is_new)
+    if wrong:
+        # A newer client may take more, and the older engine of a newer one does.
+        is_known = machine.version == version <= NEWEST_KNOWN
+        advice = "mend it, or choose another model with /model"
+        raise UnsentError("default", wrong, advice, client_can=not is_known)
     protocol, kind = model.get("protocol"), document.providers.get(name, {}).get("type")
     odd = ("openai_responses", "google-genai", *(("openai",) if kind == "anthropic" else ()))
     if protocol in odd:
@@ -230,10 +234,11 @@ def _no_model(machine: Machine, document: Document, alias: str) -> UnsentError:
         fact = f"`default_model` still names `{alias}`, which `revert` has taken out"
         advice = "quit every running kimi-code, which wrote it back, then revert again"
         return UnsentError("default", fact, advice, machine.kimifix("revert"))
-    steps = (applying(machine),) if ours or (document.own_entries and not alias) else ()
+    steps = _again(machine) if ours or (document.own_entries and not alias) else ()
     if not alias and not document.models:
         fact = "kimi-code has no model: it is not signed in"
-        return UnsentError("default", fact, "sign in", machine.kimi("login"), *steps)
+        steps = tuple(dict.fromkeys((machine.kimi("login"), *steps)))
+        return UnsentError("default", fact, "sign in", *steps)
     fact = f"`default_model` names a model that does not exist: `{alias}`"
     fact = fact if alias else "`default_model` is not set"
     return UnsentError("default", fact, "choose a model with /model in `kimi`", *steps)
@@ -334,6 +339,14 @@ def applying(machine: Machine, *options: str) -> str:
     """Return an `apply` that makes ours the default model, too."""
     default = ("--default",) if machine.reading.keeps_default else ()
     return machine.kimifix("apply", *options, *default)
+
+
+def _again(machine: Machine) -> tuple[str, ...]:
+    """Return the commands that put ours in place again, where the login may be gone, too."""
+    is_login = routes.credential_of(machine.document) in (None, LOGIN)
+    signed_in = machine.login is not None and machine.login.present
+    login = () if signed_in or not is_login else (machine.kimi("login"),)
+    return (*login, applying(machine))
 
 
 def apply_command(

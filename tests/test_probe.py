@@ -498,6 +498,100 @@ def test_a_newer_client_may_take_other_values(
     assert server.asked == []
 
 
+MODEL = 'model = "kimi-for-coding"'
+ELSEWHERE = "was made for another server than `kimi-code/kimi-for-coding` asks"
+HALF = '[providers.other]\ntype = "openai"\noauth = { storage = "file" }'
+
+
+@pytest.mark.parametrize(
+    ("version", "line", "works", "fact"),
+    [
+        ("0.32.0", 'provider_id = "nobody"', True, "no fix is needed"),
+        ("2.1.0", 'provider_id = "nobody"', False, "does not exist: `nobody`"),
+        ("0.28.0", 'base_url = "http://localhost:9/v1"', True, "no fix is needed"),
+        ("0.32.0", 'base_url = "http://localhost:9/v1"', None, ELSEWHERE),
+        ("2.1.0", 'base_url = "http://localhost:9/v1"', None, ELSEWHERE),
+        ("0.32.0", 'name = ""', True, "no fix is needed"),
+        ("2.1.0", 'name = ""', False, "lacks `model`"),
+        ("0.32.0", "overrides = { max_output_size = 0 }", False, "overrides.max_output_size"),
+        ("2.1.0", "overrides = { max_output_size = 0 }", False, "overrides.max_output_size"),
+        ("0.32.0", HALF, True, "no fix is needed"),
+        ("2.1.0", HALF, False, "`providers.other.oauth` lacks `key`"),
+    ],
+)
+def test_each_version_reads_the_config_in_its_own_way(
+    kimifix: Kimifix,
+    server: Server,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    line: str,
+    works: bool | None,
+    fact: str,
+) -> None:
+    """What one version passes over decides for another; a login is not sent astray."""
+    programs = install_client(tmp_path / version, version)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
+    if line is HALF:
+        add(config, line)
+    else:
+        config.write_text(config.read_text().replace(MODEL, f"{MODEL}\n{line}"))
+    result = kimifix("doctor", "--probe", "--json")
+    assert (result.code, result.json["works"]) == (int(not works), works)
+    assert fact in result.json["verdict"]
+    assert server.asked == [HONEST] * bool(works)
+
+
+@pytest.mark.parametrize(
+    ("version", "flag", "works"),
+    [
+        ("0.32.0", "KIMI_CODE_EXPERIMENTAL_FLAG", False),
+        ("0.38.0", "KIMI_CODE_LEGACY_FLAG", True),
+        ("2.1.0", "KIMI_CODE_LEGACY_FLAG", False),
+    ],
+)
+def test_an_environment_variable_chooses_the_engine(
+    kimifix: Kimifix,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    flag: str,
+    works: bool,
+) -> None:
+    """With the other engine the rules of the other versions hold, as long as there are two."""
+    programs = install_client(tmp_path / version, version)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
+    config.write_text(config.read_text().replace(MODEL, f'{MODEL}\nprovider_id = "nobody"'))
+    result = kimifix("doctor", "--probe", "--json", env={flag: "on"})
+    assert result.json["works"] is works
+    told = next(f for f in result.json["findings"] if f["check"] == "environment")
+    assert (flag in told["message"]) is (version != "2.1.0")
+
+
+def test_a_login_that_is_gone_comes_first(
+    kimifix: Kimifix, home: Path, server: Server, config: Path
+) -> None:
+    """What is to be typed works as it is, where more than one thing is missing."""
+    apply(kimifix)
+    sign_out(home)
+    use(config, " ")
+    assert kimifix("doctor", "--probe", "--json").json["next"] == ["kimi login", "kimifix apply"]
+    assert server.asked == []
+
+
+def test_a_default_that_stays_is_gone_round(kimifix: Kimifix, server: Server, config: Path) -> None:
+    """A model of the user's own on our provider is no reason to apply without end."""
+    apply(kimifix, "--route", "anthropic")
+    text = config.read_text().replace('provider = "managed:kimi-code"', 'provider = "kimifix"')
+    config.write_text(text)
+    use(config, "kimi-code/kimi-for-coding")
+    server.lets_in(ANTHROPIC)
+    steps = kimifix("doctor", "--probe", "--json").json["next"]
+    assert steps[-1] == "kimi -m kimifix/kimi-for-coding"
+
+
 def default_kept(kimifix: Kimifix, config: Path) -> None:
     """Leave the default model where it is, as `apply` was told to."""
     apply(kimifix, "--no-default", "--route", "header")

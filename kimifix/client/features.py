@@ -1,6 +1,7 @@
 """Which version of kimi-code can do what; the facts and their sources are in `features.toml`."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,7 +14,7 @@ _LONGEST = 256  # npm takes no longer ones
 Feature = Literal[
     "shared-login", "alias-protocol", "key-refresh", "protocol-merged", "thinking-enabled",
     "key-variable", "proxies", "alias-overrides", "keyless-model", "key-in-acp", "nameless-acp",
-    "no-shell-key", "default-provider", "alias-base-url",
+    "no-shell-key", "default-provider", "alias-base-url", "new-engine", "one-engine",
 ]  # fmt: skip
 
 
@@ -49,6 +50,10 @@ def parse_version(text: str | None) -> Version | None:
 
 
 NEWEST_KNOWN = Version((2, 1, 0))
+_LAST_OF_THE_OLD = Version((0, 32, 0))
+# The first chooses the newer engine before it is the default, the second the older one since.
+ENGINE_FLAGS = ("KIMI_CODE_EXPERIMENTAL_FLAG", "KIMI_CODE_LEGACY_FLAG")
+_TRUE = ("1", "true", "yes", "on")
 _SINCE = {
     name: version
     for name, fact in tables("client/features.toml").items()
@@ -64,6 +69,19 @@ def since(feature: Feature) -> Version:
 def has(feature: Feature, version: Version | None) -> bool:
     """Tell whether ``version`` has ``feature``; an unknown version is not assumed to."""
     return version is not None and version >= since(feature)
+
+
+def engine(version: Version, env: Mapping[str, str]) -> Version:
+    """Return the version whose rules a client of ``version`` follows.
+
+    It has two engines, the old one by default before 0.33.0 and the new one since then, until
+    the old one is gone; a variable of ``env`` names the other one.
+    """
+    is_new = has("new-engine", version)
+    flag = env.get(ENGINE_FLAGS[is_new], "")
+    if has("one-engine", version) or flag.strip().lower() not in _TRUE:
+        return version
+    return _LAST_OF_THE_OLD if is_new else since("new-engine")
 
 
 def protocol_lasts(version: Version | None) -> bool:

@@ -154,6 +154,9 @@ def check_environment(machine: Machine) -> Finding:
     effects = {name: effect for name, effect in known.items() if machine.env.get(name)}
     if "KIMI_MODEL_NAME" in effects and not describe(machine).is_of_environment:
         effects["KIMI_MODEL_NAME"] = "is ignored by this version without KIMI_MODEL_API_KEY"
+    if machine.engine != machine.version:
+        flags = [name for name in features.ENGINE_FLAGS if machine.env.get(name)]
+        effects |= dict.fromkeys(flags, "makes kimi-code use its other engine")
     proxies = [n for n in sorted(machine.env) if n.upper() in _PROXIES and machine.env[n].strip()]
     status: Status = "warning" if effects else "info" if proxies else "ok"
     hint = "unset what you do not need, then look again" if effects else None

@@ -91,7 +91,7 @@ def check_identity(machine: Machine) -> Finding:
     custom = out.custom or {}
     data |= {"surface": out.surface, "platform": out.platform}
     message = f"{out.alias} sends {_named(out.platform)} ({API[out.surface]}, {out.provider})"
-    if features.has("nameless-acp", machine.version) and out.own_platform:
+    if features.has("nameless-acp", machine.engine) and out.own_platform:
         data["platform_in_editors"] = custom.get(PLATFORM_HEADER)
         message += f"; in editors, by ACP, {_named(custom.get(PLATFORM_HEADER))}"
     if obstacle is not None and obstacle.about == "credential":

@@ -97,7 +97,7 @@ def _was_moved(machine: Machine, path: tuple[str, ...]) -> bool:
 
 
 def _thinking_switched_off(machine: Machine) -> bool:
-    now = get(machine.document.data, features.thinking_setting(machine.version))
+    now = get(machine.document.data, features.thinking_setting(machine.engine))
     receipt = machine.reading.receipt
     wrote_on = receipt is not None and any(moved.new is True for moved in receipt.undo.moved)
     return now is False and wrote_on

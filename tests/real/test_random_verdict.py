@@ -37,11 +37,14 @@ ENVIRONMENT = {
     "KIMI_API_KEY": (KEY, BAD_KEY),
     "KIMI_BASE_URL": ("{base}",),
     "THE_KEY": (KEY, BAD_KEY, " "),
+    "KIMI_CODE_LEGACY_FLAG": ("1", "0"),
+    "KIMI_CODE_EXPERIMENTAL_FLAG": ("true", "0"),
 }
 NAMES = (MANAGED, "kimifix", "other", "gone")
 OAUTH: tuple[dict[str, Any], ...] = (
     {"storage": "file", "key": "oauth/kimi-code"},
     {"storage": "odd", "key": "x"},
+    {"storage": "file", "key": ""},
     {},
 )
 PROVIDER: dict[str, tuple[Any, ...]] = {
@@ -50,6 +53,7 @@ PROVIDER: dict[str, tuple[Any, ...]] = {
     "api_key": (KEY, BAD_KEY, " ", "", None),
     "api_key_env": ("THE_KEY", "NOT_SET", ""),
     "oauth": (*OAUTH, None),
+    "model_source": ("static", "odd"),
     "custom_headers": (
         *({"X-Msh-Platform": "kimi_cli"}, {"x-msh-platform": "kimi_code_cli"}, {"X-Team": "7"}),
         *({"X-Msh-Platform": "foo", "x-msh-platform": "kimi_cli"}, {}, None),
@@ -67,6 +71,7 @@ MODEL: dict[str, tuple[Any, ...]] = {
     "oauth": OAUTH,
     "max_context_size": (262144, 1, 0, -1, 1.5, None),
     "max_output_size": (1, 0),
+    "overrides": ({"max_output_size": 0}, {"display_name": "Mine"}),
     "support_efforts": (["low", "high"], []),
     "capabilities": (["thinking"], ["odd"], None),
 }
@@ -148,8 +153,9 @@ def agree(machine: Machine, *, seed: int, deep: bool) -> None:
         report = examined(machine, env)
         told, answered = report.verdict.works, lets_in(server, sent)
         if told not in (None, answered):
-            config = machine.config.read_text(encoding="utf-8")
             given = {name: env[name] for name in ENVIRONMENT if name in env}
-            pytest.fail(f"{name}: {report.verdict}\nsent: {sent}\n{turn.err}\n{given}\n{config}")
+            config = machine.config.read_text(encoding="utf-8")
+            known = (name, report.verdict, sent and sent.headers, turn.err, given, config)
+            pytest.fail("\n".join(map(str, known)))
         if not answered and deep and chance.random() < 0.4:
             ways.lead_out(report, name)

@@ -159,6 +159,28 @@ def provider_by_default(machine: Machine) -> None:
     machine.config.write_text(f'default_provider = "{NAME}"\n{text}', encoding="utf-8")
 
 
+def login_incomplete(machine: Machine) -> None:
+    """Have another provider with half a login, which from 0.33.0 on spoils all of them."""
+    text = machine.config.read_text(encoding="utf-8")
+    machine.config.write_text(f'{text}\n[providers.other.oauth]\nstorage = "file"\n')
+
+
+def name_empty(machine: Machine) -> None:
+    """Have a model with an empty `name`: it counts from 0.33.0 on, as none from 0.40.0 on."""
+    edit(machine, 'model = "kimi-for-coding"', 'model = "kimi-for-coding"\nname = ""')
+
+
+def provider_id_of_nobody(machine: Machine) -> None:
+    """Have a model with a `provider_id` that leads nowhere, which counts from 0.33.0 on."""
+    edit(machine, 'model = "kimi-for-coding"', 'model = "kimi-for-coding"\nprovider_id = "nobody"')
+
+
+def older_engine(machine: Machine) -> Mapping[str, str]:
+    """Have the same, and the older engine where there is one, for which it does not count."""
+    provider_id_of_nobody(machine)
+    return {"KIMI_CODE_LEGACY_FLAG": "1"}
+
+
 def key_of_the_shell(machine: Machine) -> Mapping[str, str]:
     """Have a provider without a credential, and a key in the shell, taken before 0.33.0."""
     edit(machine, f'provider = "{NAME}"\nmodel', 'provider = "mine"\nmodel')
@@ -234,6 +256,10 @@ STATES: tuple[State, ...] = (
     key_of_the_alias,
     size_gone,
     odd_protocol,
+    login_incomplete,
+    name_empty,
+    provider_id_of_nobody,
+    older_engine,
     provider_by_default,
     key_of_the_shell,
     of_the_environment,

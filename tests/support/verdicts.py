@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from support import catalogue
 from support.kimi_server import Behaviour, KimiServer, Request
 from support.machine import Machine
@@ -77,7 +78,9 @@ class Ways:
             report = examined(self._machine, self._env)
             if report.verdict.works:
                 break
-        assert report.verdict.works or says_what_else(report), (server, typed, report.verdict)
+        if not (report.verdict.works or says_what_else(report)):
+            config = self._machine.config.read_text(encoding="utf-8")
+            pytest.fail("\n".join(map(str, (server, typed, report.verdict, config))))
         self._go_back(())
 
     def _type(self, typed: tuple[str, ...], command: str) -> None:
@@ -125,7 +128,16 @@ def says_what_else(report: Report) -> bool:
     """Tell whether the verdict says what to do where no command changes what goes out."""
     if report.verdict.next == ("kimi upgrade",) or " -m " in "".join(report.verdict.next):
         return True
-    said = ("write to", "/model", "a key", "`base_url`", "unset", "KIMI_MODEL_NAME", "leave one of")
-    told = f"{report.verdict.sentence}: {report.verdict.advice}"
+    said = (
+        "write to",
+        "/model",
+        "a key",
+        "`base_url`",
+        "unset",
+        "KIMI_MODEL_NAME",
+        "leave one of",
+        "rename",
+    )
+    told = " ".join((report.verdict.sentence, str(report.verdict.advice), *report.verdict.notes))
     is_last = not report.verdict.next or "if it stays refused" in told
     return is_last and any(words in told for words in said)
