@@ -184,7 +184,7 @@ def _ask(machine: Machine, candidate: _Candidate) -> Answer:
         out.own_platform,
         version=str(machine.version or features.NEWEST_KNOWN),
         home=machine.home.path,
-        machine=identity.this_machine(),
+        computer=identity.this_computer(),
         lowest=out.lowest,
         custom=out.custom,
     )

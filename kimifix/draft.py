@@ -227,7 +227,7 @@ def _whole_identity(machine: Machine) -> dict[str, str]:
     from kimifix.client import identity
 
     version, home = str(machine.version), machine.home.path
-    return identity.identity_headers(routes.OWN_PLATFORM, version, home, identity.this_machine())
+    return identity.identity_headers(routes.OWN_PLATFORM, version, home, identity.this_computer())
 
 
 def _names_services(wanted: bool | None, read: Reading) -> bool:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from kimifix.client.identity import OWN_PLATFORM, Machine, request_headers, this_machine
+from kimifix.client.identity import OWN_PLATFORM, Computer, request_headers, this_computer
 from kimifix.config import routes
 from kimifix.secret import MASK
 from kimifix.server.answers import Probe, Surface
 
-LINUX = Machine("vm", "Linux", "6.18.44", "linux", "x64", node="v24.21.0")
+LINUX = Computer("vm", "Linux", "6.18.44", "linux", "x64", node="v24.21.0")
 DEVICE = "11111111-2222-4333-8444-555555555555"
 
 
@@ -21,11 +21,11 @@ def _headers(
     home: Path,
     *,
     version: str = "2.1.0",
-    machine: Machine = LINUX,
+    computer: Computer = LINUX,
     custom: dict[str, str] | None = None,
 ) -> dict[str, str]:
     return request_headers(
-        surface, platform, version=version, home=home, machine=machine, custom=custom
+        surface, platform, version=version, home=home, computer=computer, custom=custom
     )
 
 
@@ -150,8 +150,8 @@ def test_no_device_id_no_header(content: bytes | None, home: Path) -> None:
 )
 def test_a_device_name_is_cut_to_ascii(name: str, sent: str, home: Path) -> None:
     """As the client does: what is not printable ASCII goes, nothing left is `unknown`."""
-    machine = Machine(name, "Linux", "6.1", "linux", "x64")
-    assert _headers("openai", OWN_PLATFORM, home, machine=machine)["X-Msh-Device-Name"] == sent
+    computer = Computer(name, "Linux", "6.1", "linux", "x64")
+    assert _headers("openai", OWN_PLATFORM, home, computer=computer)["X-Msh-Device-Name"] == sent
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_every_system_is_named_as_node_names_it(
     home: Path,
 ) -> None:
     """Device model, and system and architecture of the library, on each system."""
-    machine = Machine("m", kind, release, platform, architecture, macos)
-    headers = _headers("openai", OWN_PLATFORM, home, machine=machine)
+    computer = Computer("m", kind, release, platform, architecture, macos)
+    headers = _headers("openai", OWN_PLATFORM, home, computer=computer)
     named = ("X-Msh-Device-Model", "X-Stainless-OS", "X-Stainless-Arch")
     assert ", ".join(headers[name] for name in named) == expected
     assert headers["X-Msh-Os-Version"] == release
@@ -189,7 +189,7 @@ def test_headers_of_the_user_win_over_those_of_the_client(home: Path) -> None:
         OWN_PLATFORM,
         version="2.1.0",
         home=home,
-        machine=LINUX,
+        computer=LINUX,
         lowest={"X-Msh-Platform": "from-the-environment", "X-Team": "7"},
         custom={"X-Gateway": "1", "Authorization": "Bearer other"},
     )
@@ -216,9 +216,9 @@ def test_of_two_spellings_the_later_one_goes_out(
     assert (headers[agent + 1] == spelled[0]) == (platform_at is None)
 
 
-def test_this_machine_gives_headers_that_can_be_sent(home: Path) -> None:
-    """Every value is printable ASCII on the machine of whoever runs this."""
-    headers = _headers("openai", OWN_PLATFORM, home, machine=this_machine())
+def test_this_computer_gives_headers_that_can_be_sent(home: Path) -> None:
+    """Every value is printable ASCII on the computer of whoever runs this."""
+    headers = _headers("openai", OWN_PLATFORM, home, computer=this_computer())
     assert all(value and value.isascii() and value.isprintable() for value in headers.values())
 
 

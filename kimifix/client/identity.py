@@ -34,7 +34,7 @@ _LONGEST_FILE = 4096  # bytes
 
 
 @dataclass(frozen=True)
-class Machine:
+class Computer:
     """This computer as Node describes it.
 
     ``kind`` is `os.type()`, ``platform`` `process.platform`, ``architecture`` `os.arch()`;
@@ -58,15 +58,15 @@ class Machine:
         return f"{name} {self.release} {self.architecture}".strip()
 
 
-def this_machine() -> Machine:
+def this_computer() -> Computer:
     """Return the computer that kimifix runs on."""
-    machine = system.machine().lower()
-    return Machine(
+    processor = system.machine().lower()
+    return Computer(
         name=socket.gethostname(),
         kind="Windows_NT" if sys.platform == "win32" else system.system(),
         release=system.version() if sys.platform == "win32" else system.release(),
         platform=sys.platform,
-        architecture=_TABLES["names"].get(machine, machine),
+        architecture=_TABLES["names"].get(processor, processor),
         macos=system.mac_ver()[0] or None,
     )
 
@@ -77,7 +77,7 @@ def request_headers(
     *,
     version: str,
     home: Path,
-    machine: Machine,
+    computer: Computer,
     lowest: Mapping[str, str] | None = None,
     custom: Mapping[str, str] | None = None,
 ) -> Headers:
@@ -91,7 +91,7 @@ def request_headers(
     which win over the client's (run with both: 0.25.0, 0.38.0, 2.1.0).
     """
     parsed = parse_version(version)
-    own = identity_headers(platform, version, home, machine)
+    own = identity_headers(platform, version, home, computer)
     # The release in which an alias came to choose the surface (before it, only a provider
     # of type "anthropic" did) is also the one that made the library send our own name.
     named_by_library = parsed is not None and not has("alias-protocol", parsed) and not platform
@@ -100,15 +100,15 @@ def request_headers(
     who = {**(lowest or {}), **own, **(custom or {})}
     if surface == "openai":
         credential = {"authorization": f"Bearer {MASK}"}
-        headers = {**_library("6.34.0", machine), **credential, **who, **_TABLES["fetch"]}
+        headers = {**_library("6.34.0", computer), **credential, **who, **_TABLES["fetch"]}
     else:
-        headers = _anthropic(who, machine, parsed, named_by_library=named_by_library)
+        headers = _anthropic(who, computer, parsed, named_by_library=named_by_library)
     last = {name.lower(): name for name in headers}  # which of two spellings goes out
     return {name: value for name, value in headers.items() if last[name.lower()] == name}
 
 
 def _anthropic(
-    who: Headers, machine: Machine, version: Version | None, *, named_by_library: bool
+    who: Headers, computer: Computer, version: Version | None, *, named_by_library: bool
 ) -> Headers:
     agent, beta = "", "context-management-2025-06-27"
     if named_by_library:
@@ -117,7 +117,7 @@ def _anthropic(
     credential = {"x-api-key": MASK}
     first = version is None or version >= _CREDENTIAL_FIRST
     return {
-        **_library("0.95.2", machine, agent, timeout="600"),
+        **_library("0.95.2", computer, agent, timeout="600"),
         "anthropic-version": "2023-06-01",
         **({**credential, **who} if first else {**who, **credential}),
         "content-type": _TABLES["fetch"]["content-type"],
@@ -126,19 +126,19 @@ def _anthropic(
     }
 
 
-def _library(version: str, machine: Machine, agent: str = "", timeout: str = "") -> Headers:
+def _library(version: str, computer: Computer, agent: str = "", timeout: str = "") -> Headers:
     """Return what the vendor's library adds."""
-    architecture = machine.architecture
+    architecture = computer.architecture
     if architecture not in ("x64", "arm", "arm64"):
         architecture = f"other:{architecture}" if architecture else "unknown"
     told = {"agent": agent, "timeout": timeout, "version": version, "architecture": architecture}
-    told["system"] = _TABLES["names"].get(machine.platform, f"Other:{machine.platform}")
-    told["node"] = machine.node
+    told["system"] = _TABLES["names"].get(computer.platform, f"Other:{computer.platform}")
+    told["node"] = computer.node
     headers = {name: text.format(**told) for name, text in _TABLES["library"].items()}
     return {name: value for name, value in headers.items() if value}
 
 
-def identity_headers(platform: str | None, version: str, home: Path, machine: Machine) -> Headers:
+def identity_headers(platform: str | None, version: str, home: Path, computer: Computer) -> Headers:
     """Return the headers with which kimi-code ``version`` says who it is, except in ACP."""
     headers = {"User-Agent": f"kimi-code-cli/{_ascii(version)}"}
     if platform is None:
@@ -146,9 +146,9 @@ def identity_headers(platform: str | None, version: str, home: Path, machine: Ma
     headers |= {
         "X-Msh-Platform": _ascii(platform),
         "X-Msh-Version": _ascii(version),
-        "X-Msh-Device-Name": _ascii(machine.name),
-        "X-Msh-Device-Model": _ascii(machine.model),
-        "X-Msh-Os-Version": _ascii(machine.release),
+        "X-Msh-Device-Name": _ascii(computer.name),
+        "X-Msh-Device-Model": _ascii(computer.model),
+        "X-Msh-Os-Version": _ascii(computer.release),
     }
     device = read_text(home / "device_id", _LONGEST_FILE).strip()
     if re.fullmatch(r"[\x20-\x7e]{1,200}", device):
