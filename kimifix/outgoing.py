@@ -14,11 +14,10 @@ from kimifix.client import features, login
 from kimifix.client.features import NEWEST_KNOWN, Version
 from kimifix.client.login import Login
 from kimifix.config import routes
-from kimifix.config.document import MANAGED, OWN, Document, misfit
+from kimifix.config.document import MANAGED, OWN, Document
 from kimifix.config.routes import LOGIN, OWN_PLATFORM, PLATFORM_HEADER, Credential
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.reader import tables
 from kimifix.secret import Secret, register
 from kimifix.words import RENEW, UPDATE, span
 
@@ -31,6 +30,7 @@ _VENDOR = re.compile(
     r"https?://([\w-]+\.)*(kimi\.(com|ai)|moonshot\.(cn|ai))([:/][^@]*)?", re.ASCII
 )
 _NO_SECRET = Secret("")
+_Entry = Mapping[str, Any]  # of `[providers]` or `[models]`
 
 
 class UnsentError(KimifixError):
@@ -116,14 +116,13 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
     model = document.models.get(alias)
     if model is None:
         raise _no_model(machine, document, alias)
-    server, sent = document.provider_of(alias), model.get("name", model.get("model"))
-    if not features.has("default-provider", version):
-        server = model.get("provider_id", model.get("provider"))
-    if not features.has("alias-overrides", version):
-        server, sent = model.get("provider"), model.get("model")
-    name = str(server)
+    model = features.read_by(version, model)
+    server = model.get("provider_id", model.get("provider"))
+    if server is None and features.has("default-provider", version):
+        server = document.data.get("default_provider")
+    name, sent = str(server), model.get("name", model.get("model"))
     yield (told := replace(told, model=str(sent), provider=name))
-    _require_usable(machine, version, document, told, sent)
+    _require_usable(machine, version, document, told, model)
     provider = document.providers.get(name)
     if provider is None:
         fact = f"the provider of `{alias}` does not exist: `{name}`"
@@ -140,12 +139,11 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         fact = f"`{alias}` goes {way}, `{kind}`, which kimifix does not ask"
         fact = fact if "type" in provider else f"the provider `{name}` has no `type`"
         raise UnsentError("provider", fact, "choose a model of Kimi with /model", client_can=True)
-    by_protocol = model.get("protocol") == "anthropic" and features.has("alias-protocol", version)
-    holder, provider = _with_credential(machine, version, document, alias, name)
+    by_protocol = model.get("protocol") == "anthropic"
+    holder, provider = _with_credential(machine, version, provider, told, model)
     variable = f"{kind.upper()}_BASE_URL"
-    base_url = _text(provider.get("base_url")) or _strings(provider.get("env")).get(variable)
-    if features.has("alias-base-url", version):
-        base_url = _text(model.get("base_url")) or base_url
+    base_url = _text(model.get("base_url")) or _text(provider.get("base_url"))
+    base_url = base_url or _strings(provider.get("env")).get(variable)
     if not features.has("no-shell-key", version):
         base_url = base_url or machine.env.get(variable)
     told = replace(
@@ -182,17 +180,16 @@ def _of_environment(env: Mapping[str, str], version: Version) -> Document | None
 
 
 def _require_usable(
-    machine: Machine, version: Version, document: Document, told: Outgoing, sent: str | None
+    machine: Machine, version: Version, document: Document, told: Outgoing, model: _Entry
 ) -> None:
-    """Raise ``UnsentError`` where the client leaves the model out, or kimifix cannot ask it.
-
-    ``sent`` is what the server would be asked for.
-    """
-    alias, name = told.alias, str(told.provider)
-    model, wrong = document.models[alias], document.misfit
+    """Raise ``UnsentError`` where the client leaves ``model`` out, or kimifix cannot ask it."""
+    wrong, alias = document.misfit, told.alias
+    provider = document.providers.get(str(told.provider), {})
     if not features.has("alias-overrides", version):
-        used = {"providers": {name: document.providers.get(name, {})}, "models": {alias: model}}
-        wrong = misfit(used, tables("config/schema.toml")["entry"])
+        used = {told.provider: provider} if provider else {}
+        entries = {"providers": used, "models": {alias: document.models[alias]}}
+        wrong = Document(entries).login_misfit
+    sent = model.get("name", model.get("model"))
     has_name = bool(sent) if features.has("default-provider", version) else sent is not None
     if not wrong and not (has_name and "max_context_size" in model):
         place, missing = f"models.{alias}", "max_context_size" if has_name else "model"
@@ -202,30 +199,27 @@ def _require_usable(
         is_known = machine.version == version <= NEWEST_KNOWN
         advice = "mend it, or choose another model with /model"
         raise UnsentError("default", wrong, advice, client_can=not is_known)
-    protocol, kind = model.get("protocol"), document.providers.get(name, {}).get("type")
-    odd = ("openai_responses", "google-genai", *(("openai",) if kind == "anthropic" else ()))
-    if protocol in odd:
+    protocol, is_anthropic = model.get("protocol"), provider.get("type") == "anthropic"
+    if protocol in ("openai_responses", "google-genai", *(("openai",) if is_anthropic else ())):
         fact = f"`{alias}` has the protocol `{protocol}`, by which kimifix cannot ask"
         raise UnsentError("default", fact, "choose another model with /model", client_can=True)
 
 
 def _with_credential(
-    machine: Machine, version: Version, document: Document, alias: str, name: str
+    machine: Machine, version: Version, provider: _Entry, told: Outgoing, model: _Entry
 ) -> tuple[str, dict[str, Any]]:
-    """Return who has the credential, and the provider with what the client makes part of it.
+    """Return who has the credential, and ``provider`` with what the client makes part of it.
 
     A credential of the model takes the place of all that the provider has.
     """
-    model, provider = document.models[alias], {**document.providers[name]}
-    variable = f"{provider['type'].upper()}_API_KEY"
-    env = _strings(provider.get("env"))
-    provider["api_key"] = _text(provider.get("api_key")) or env.get(variable)
-    own = {key: model[key] for key in ("api_key", "oauth") if model.get(key)}
-    if own and features.has("alias-overrides", version):
-        return alias, {**provider, **dict.fromkeys(_CREDENTIALS), **own}
+    variable = f"{str(told.kind).upper()}_API_KEY"
+    key = _text(provider.get("api_key")) or _strings(provider.get("env")).get(variable)
+    provider = {**provider, "api_key": key}
+    if own := {name: model[name] for name in ("api_key", "oauth") if model.get(name)}:
+        return told.alias, {**provider, **dict.fromkeys(_CREDENTIALS), **own}
     if not any(map(provider.get, _CREDENTIALS)) and not features.has("no-shell-key", version):
         provider["api_key"] = machine.env.get(variable)
-    return name, provider
+    return str(told.provider), provider
 
 
 def _no_model(machine: Machine, document: Document, alias: str) -> UnsentError:
@@ -244,9 +238,7 @@ def _no_model(machine: Machine, document: Document, alias: str) -> UnsentError:
     return UnsentError("default", fact, "choose a model with /model in `kimi`", *steps)
 
 
-def _key(
-    machine: Machine, version: Version, provider: Mapping[str, Any], holder: str
-) -> Secret | None:
+def _key(machine: Machine, version: Version, provider: _Entry, holder: str) -> Secret | None:
     """Return the API key that goes out, None where it is the login; raises ``UnsentError``.
 
     ``holder`` is the provider or the alias that has the credential.

@@ -156,6 +156,12 @@ def key_for_everyone(home: Path) -> None:
     sign_in(home)
 
 
+def type_that_login_refuses(home: Path) -> None:
+    """Have a provider of a type that `kimi login` does not know, unlike the rest of 2.1.0."""
+    write_config(home, LOGGED_IN + '[providers.other]\ntype = "morse"\n')
+    sign_in(home)
+
+
 def header_on_managed(home: Path) -> None:
     """Write the header where it does not last."""
     text = LOGGED_IN.replace(
@@ -179,6 +185,7 @@ def dangling_default(home: Path) -> None:
         (broken_toml, "config", "error", "line 3, column 10", "mend this line"),
         (not_utf8, "config", "error", "line 2", "UTF-8"),
         (with_bom, "config", "warning", "byte order mark", "without BOM"),
+        (type_that_login_refuses, "config", "warning", "`kimi login` refuses the", "mend it"),
         (folder_as_config, "config", "error", "a folder", None),
         pytest.param(
             *(dangling_symlink, "config", "error", "does not exist", "symlink"), marks=symlinks

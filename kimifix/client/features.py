@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal
 
 from kimifix.reader import tables
 
@@ -54,11 +55,8 @@ _LAST_OF_THE_OLD = Version((0, 32, 0))
 # The first chooses the newer engine before it is the default, the second the older one since.
 ENGINE_FLAGS = ("KIMI_CODE_EXPERIMENTAL_FLAG", "KIMI_CODE_LEGACY_FLAG")
 _TRUE = ("1", "true", "yes", "on")
-_SINCE = {
-    name: version
-    for name, fact in tables("client/features.toml").items()
-    if (version := parse_version(fact["since"]))
-}
+_FACTS = tables("client/features.toml")
+_SINCE = {n: v for n, fact in _FACTS.items() if (v := parse_version(fact["since"]))}
 
 
 def since(feature: Feature) -> Version:
@@ -69,6 +67,12 @@ def since(feature: Feature) -> Version:
 def has(feature: Feature, version: Version | None) -> bool:
     """Tell whether ``version`` has ``feature``; an unknown version is not assumed to."""
     return version is not None and version >= since(feature)
+
+
+def read_by(version: Version, model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of an entry of `[models]` what ``version`` reads."""
+    later = [fact.get("fields", ()) for name, fact in _FACTS.items() if version < _SINCE[name]]
+    return {name: value for name, value in model.items() if name not in chain(*later)}
 
 
 def engine(version: Version, env: Mapping[str, str]) -> Version:

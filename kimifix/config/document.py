@@ -63,6 +63,11 @@ class Document:
         """What keeps kimi-code from 0.33.0 on from reading `providers` or `models`, if anything."""
         return misfit(self.data, reader.tables("config/schema.toml")["section"])
 
+    @cached_property
+    def login_misfit(self) -> str | None:
+        """What makes `kimi login` refuse the config, if anything."""
+        return misfit(self.data, reader.tables("config/schema.toml")["entry"])
+
     @property
     def providers(self) -> dict[str, dict[str, Any]]:
         """The provider entries by name."""

@@ -38,6 +38,9 @@ def check_config(machine: Machine) -> Finding:
     if document.bom:
         message = f"begins with a byte order mark: {message}"
         return Finding("warning", message, "save it as UTF-8 without BOM", data)
+    if wrong := document.login_misfit:
+        message = f"`kimi login` refuses the config: {wrong}"
+        return Finding("warning", message, "mend it before you sign in", data)
     return Finding("ok", message, data=data)
 
 

@@ -147,7 +147,18 @@ def test_every_fact_has_a_source_and_a_use(name: features.Feature) -> None:
     assert features.since(name) <= NEWEST_KNOWN
     modules = Path(kimifix.__file__).parent.rglob("*.py")
     uses = sum(path.read_text(encoding="utf-8").count(f'has("{name}", ') for path in modules)
-    assert uses > 0
+    assert uses > 0 or fact["fields"]
+
+
+def test_a_model_is_read_as_its_time_did() -> None:
+    """What a version does not know of an entry has no part in what it sends."""
+    model = {"provider": "p", "name": "n", "base_url": "u", "protocol": "anthropic"}
+    read = {text: features.read_by(version(text), model) for text in ("0.20.0", "0.30.0", "0.33.0")}
+    assert [sorted(found) for found in read.values()] == [
+        ["provider"],
+        ["base_url", "protocol", "provider"],
+        ["base_url", "name", "protocol", "provider"],
+    ]
 
 
 def test_the_facts_are_those_that_the_code_knows() -> None:

@@ -177,9 +177,13 @@ class Machine:
         )
         return Turn(done.returncode, done.stdout, done.stderr, self.server.chats()[earlier:])
 
-    def sign_in(self) -> None:
+    def log_in(self) -> Turn:
         """Run `kimi login`, which a server stands behind that approves at once."""
-        turn = self.kimi("login", **self._led_to_server)
+        return self.kimi("login", **self._led_to_server)
+
+    def sign_in(self) -> None:
+        """Run `kimi login` where it must succeed."""
+        turn = self.log_in()
         assert turn.code == 0, turn
 
     def ask(self, *arguments: str | Path, **env: str) -> Turn:

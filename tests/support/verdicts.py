@@ -73,7 +73,9 @@ class Ways:
             if not report.verdict.next or report.verdict.next == ("kimi upgrade",):
                 break  # which no test can do
             for command in report.verdict.next:
-                self._type(typed, command)
+                if not self._type(typed, command):
+                    self._go_back(())
+                    return
                 typed += (command,)
             report = examined(self._machine, self._env)
             if report.verdict.works:
@@ -83,15 +85,22 @@ class Ways:
             pytest.fail("\n".join(map(str, (server, typed, report.verdict, config))))
         self._go_back(())
 
-    def _type(self, typed: tuple[str, ...], command: str) -> None:
-        """Go on from what ``typed`` has led to; what was done before is not done again."""
+    def _type(self, typed: tuple[str, ...], command: str) -> bool:
+        """Go on from what ``typed`` has led to; what was done before is not done again.
+
+        Tells whether it was done: kimi-code may refuse, as `doctor` has said then.
+        """
         way = (*typed, command)
         if way in self._kept:
             self._go_back(way)
-            return
-        run(self._machine, command, self._env)
+            return True
+        if not run(self._machine, command, self._env):
+            config = examined(self._machine, self._env).findings["config"]
+            assert "`kimi login` refuses the config" in config.message
+            return False
         if not any(word in earlier for earlier in way for word in ASKING):
             self._keep(way)
+        return True
 
     def _keep(self, way: tuple[str, ...]) -> None:
         copy = self._machine.user / "kept" / str(len(self._kept))
@@ -107,21 +116,26 @@ class Ways:
                 shutil.copytree(copy, place)
 
 
-def run(machine: Machine, command: str, env: Mapping[str, str]) -> None:
-    """Run a command as a user would type it, and agree to what it asks."""
+def run(machine: Machine, command: str, env: Mapping[str, str]) -> bool:
+    """Run a command as a user would type it, and agree to what it asks.
+
+    Tells whether kimi-code has not refused the config as it is.
+    """
     words = shlex.split(command)
     if words[0].startswith("KIMI_CODE_HOME="):
         words = words[1:]
     if words[:2] == ["kimi", "login"]:
-        machine.sign_in()
-        return
+        turn = machine.log_in()
+        assert turn.code == 0 or "fix it first" in turn.err, turn
+        return turn.code == 0
     if words[:2] == ["kimi", "-m"]:
         assert machine.ask(*words[1:], **env).answered, command
-        return
+        return True
     assert words[0] == "kimifix", command
     consent = ["--yes"] if words[1] in ("apply", "revert") else []
     done = machine.kimifix(*words[1:], *consent, **env)
     assert done.code in (0, 1), done.err
+    return True
 
 
 def says_what_else(report: Report) -> bool:
