@@ -160,7 +160,7 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         yield replace(told, credential="key", secret=secret)
         return
     yield (told := replace(told, credential="login"))
-    found = _login(machine, version, provider, told)
+    found = _login(machine, version, provider, told, holder)
     yield replace(told, secret=found.token or _NO_SECRET, renewable=found.renewable)
 
 
@@ -270,7 +270,7 @@ def _key(machine: Machine, version: Version, provider: _Entry, holder: str) -> S
 
 
 def _login(
-    machine: Machine, version: Version, provider: Mapping[str, Any], told: Outgoing
+    machine: Machine, version: Version, provider: _Entry, told: Outgoing, holder: str
 ) -> Login:
     """Return the login that goes out; raises ``UnsentError``."""
     name, managed = told.provider, told.provider == MANAGED
@@ -298,6 +298,9 @@ def _login(
         ago = span(machine.now - end)
         fact = f"the login expired {ago} ago, as usual, and only kimi-code may renew it"
         raise UnsentError("login", fact, RENEW, renewing(machine), client_can=True)
+    if holder != name:
+        fact = f"`{holder}` has a login of its own, with which nobody is signed in"
+        raise UnsentError("login", fact, "take the `oauth` table out of this model")
     why = f", {found.problem}: `{found.path}`" if found.problem else ""
     fact = "the login has expired for good" if found.present else f"it is not signed in{why}"
     advice = "sign in" if managed else "sign in, then apply again"

@@ -500,6 +500,7 @@ def test_a_newer_client_may_take_other_values(
 
 MODEL = 'model = "kimi-for-coding"'
 ELSEWHERE = "was made for another server than `kimi-code/kimi-for-coding` asks"
+OTHER_LOGIN = 'oauth = { storage = "file", key = "oauth/x", oauth_host = "http://localhost:9" }'
 HALF = '[providers.other]\ntype = "openai"\noauth = { storage = "file" }'
 
 
@@ -515,6 +516,8 @@ HALF = '[providers.other]\ntype = "openai"\noauth = { storage = "file" }'
         ("2.1.0", 'name = ""', False, "lacks `model`"),
         ("0.32.0", "overrides = { max_output_size = 0 }", False, "overrides.max_output_size"),
         ("2.1.0", "overrides = { max_output_size = 0 }", False, "overrides.max_output_size"),
+        ("0.32.0", OTHER_LOGIN, True, "no fix is needed"),
+        ("2.1.0", OTHER_LOGIN, False, "has a login of its own"),
         ("0.32.0", HALF, True, "no fix is needed"),
         ("2.1.0", HALF, False, "`providers.other.oauth` lacks `key`"),
     ],

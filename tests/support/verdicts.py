@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import catalogue
-from support.kimi_server import Behaviour, KimiServer, Request
+from support.kimi_server import KEY, Behaviour, KimiServer, Request
 from support.machine import Machine
 
 from kimifix.config import reading
@@ -133,7 +133,8 @@ def run(machine: Machine, command: str, env: Mapping[str, str]) -> bool:
         return True
     assert words[0] == "kimifix", command
     consent = ["--yes"] if words[1] in ("apply", "revert") else []
-    done = machine.kimifix(*words[1:], *consent, **env)
+    key = {"KIMIFIX_API_KEY": KEY} if "key" in words else {}  # else it is asked for
+    done = machine.kimifix(*words[1:], *consent, **env, **key)
     assert done.code in (0, 1), done.err
     return True
 
