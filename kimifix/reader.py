@@ -11,6 +11,7 @@ import stat
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ def shipped(name: str) -> bytes:
     return pkgutil.get_data("kimifix", name) or b""
 
 
+@cache
 def tables(name: str) -> dict[str, Any]:
-    """Return what a TOML file of this package holds."""
+    """Return what a TOML file of this package holds, for all to read."""
     return tomllib.loads(shipped(name).decode())

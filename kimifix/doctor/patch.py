@@ -1,5 +1,6 @@
 """Whether our entries are in the config, whole and of use, and can be taken out exactly."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 
@@ -30,7 +31,7 @@ def check_patch(machine: Machine) -> Finding:
         return Finding("warning", message, hint, {"state": "foreign"})
     route = routes.route_of(machine.document)
     data = {"state": "complete", "route": route, "entries": [".".join(p) for p in entries]}
-    if not (faults := _faults(machine)):
+    if not (faults := list(_faults(machine))):
         if reason := _reason_to_ask(machine):
             message = f"applied and complete, route {route}; {reason}"
             hint = "ask again whether it is needed: kimifix doctor --probe"
@@ -56,39 +57,35 @@ def _reason_to_ask(machine: Machine) -> str | None:
     return None
 
 
-def _faults(machine: Machine) -> list[tuple[str, str]]:
-    """Return what is wrong with a patch that is there, each with its remedy."""
+def _faults(machine: Machine) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a patch that is there, each with its remedy."""
     again = f"run `{machine.kimifix('apply')}`"
     document = machine.document
-    found = []
     if document.own is None:
-        found.append((f"the provider `{OWN}` is gone", again))
+        yield f"the provider `{OWN}` is gone", again
     drift = routes.drift(document)
     if drift.missing:
-        found.append((f"missing: {', '.join(drift.missing)}", again))
+        yield f"missing: {', '.join(drift.missing)}", again
     if drift.outdated:
-        found.append((f"out of date: {', '.join(drift.outdated)}", again))
+        yield f"out of date: {', '.join(drift.outdated)}", again
     if drift.stale:
-        found.append((f"no longer offered: {', '.join(drift.stale)}", again))
+        yield f"no longer offered: {', '.join(drift.stale)}", again
     if drift.provider:
-        found.append((f"the provider `{OWN}` no longer fits kimi-code's own", again))
+        yield f"the provider `{OWN}` no longer fits kimi-code's own", again
     managed = document.served_by(MANAGED)
     for reference in document.references:
         if reference.alias in managed and _was_moved(machine, reference.path):
-            found.append(
-                (f"`{'.'.join(reference.path)}` has moved back to {reference.alias}", again)
-            )
+            yield f"`{'.'.join(reference.path)}` has moved back to {reference.alias}", again
     services = routes.service_platforms(document)
     if dropped := [p[1] for p, name in services.items() if not name and _was_moved(machine, p)]:
-        found.append((f"{', '.join(dropped)} lost the header, as by a login", again))
+        yield f"{', '.join(dropped)} lost the header, as by a login", again
     if _thinking_switched_off(machine):
-        found.append(("thinking was switched off by the client", "switch it on again with /model"))
+        yield "thinking was switched off by the client", "switch it on again with /model"
     for alias in list(document.aliases_of(OWN))[:1]:
         obstacle = describe(machine, document, alias).obstacle
         if obstacle is not None and not obstacle.client_can:
             steps = "".join(f", `{step}`" for step in obstacle.next)
-            found.append((obstacle.message, f"{obstacle.hint}{steps}"))
-    return found
+            yield obstacle.message, f"{obstacle.hint}{steps}"
 
 
 def _was_moved(machine: Machine, path: tuple[str, ...]) -> bool:
