@@ -248,7 +248,7 @@ def _key(machine: Machine, version: Version, provider: _Entry, holder: str) -> S
     if variable and not features.has("key-variable", version):
         if not key and not oauth:
             fact = f"kimi-code {version} does not read `api_key_env`"
-            step = machine.kimifix("apply", "--credential", "key")
+            step = applying(machine, "--credential", "key")
             raise UnsentError("credential", fact, f"{UPDATE}, or use a key", step)
         variable = None
     if sum(map(bool, (key, oauth, variable))) > 1:
@@ -277,7 +277,7 @@ def _login(
     found = machine.login_in(login.slot_of(provider, machine.env, managed=managed) or "")
     if not managed and not features.has("shared-login", version):
         fact, advice = f"kimi-code {version} cannot share its login", f"{UPDATE}, or use a key"
-        raise UnsentError("login", fact, advice, machine.kimifix("apply", "--credential", "key"))
+        raise UnsentError("login", fact, advice, applying(machine, "--credential", "key"))
     if not login.is_at_home(provider, told.base_url, machine.env, managed=managed):
         steps: tuple[str, ...] = ()
         if managed and "KIMI_CODE_BASE_URL" in machine.env:
@@ -312,7 +312,7 @@ def signing_in(machine: Machine, provider: str | None) -> tuple[str, ...]:
 
     A login from scratch makes the managed model the default again.
     """
-    again = () if provider == MANAGED else (machine.kimifix("apply"),)
+    again = () if provider == MANAGED else (applying(machine),)
     return (machine.kimi("login"), *again)
 
 

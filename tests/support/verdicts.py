@@ -152,6 +152,7 @@ def says_what_else(report: Report) -> bool:
         "KIMI_MODEL_NAME",
         "leave one of",
         "rename",
+        "take the",
     )
     told = " ".join((report.verdict.sentence, str(report.verdict.advice), *report.verdict.notes))
     is_last = not report.verdict.next or "if it stays refused" in told
