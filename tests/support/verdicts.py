@@ -144,15 +144,8 @@ def says_what_else(report: Report) -> bool:
     if report.verdict.next == ("kimi upgrade",) or " -m " in "".join(report.verdict.next):
         return True
     said = (
-        "write to",
-        "/model",
-        "a key",
-        "`base_url`",
-        "unset",
-        "KIMI_MODEL_NAME",
-        "leave one of",
-        "rename",
-        "take the",
+        *("write to", "/model", "a key", "`base_url`", "KIMI_MODEL_NAME"),
+        *("unset", "where kimi-code is started", "leave one of", "rename", "take the"),
     )
     told = " ".join((report.verdict.sentence, str(report.verdict.advice), *report.verdict.notes))
     is_last = not report.verdict.next or "if it stays refused" in told
