@@ -71,8 +71,9 @@ def has(feature: Feature, version: Version | None) -> bool:
 
 def read_by(version: Version, model: Mapping[str, Any]) -> dict[str, Any]:
     """Return of an entry of `[models]` what ``version`` reads."""
-    later = [fact.get("fields", ()) for name, fact in _FACTS.items() if version < _SINCE[name]]
-    return {name: value for name, value in model.items() if name not in chain(*later)}
+    later = (fact.get("fields", ()) for name, fact in _FACTS.items() if version < _SINCE[name])
+    unread = set(chain.from_iterable(later))
+    return {field: value for field, value in model.items() if field not in unread}
 
 
 def engine(version: Version, env: Mapping[str, str]) -> Version:
