@@ -338,9 +338,11 @@ def applying(machine: Machine, *options: str) -> str:
 
 def _again(machine: Machine) -> tuple[str, ...]:
     """Return the commands that put ours in place again, where the login may be gone, too."""
-    is_login = routes.credential_of(machine.document) in (None, LOGIN)
+    own, version = routes.credential_of(machine.document) or LOGIN, machine.version
+    if own.name == "key-env" and version and not features.has("key-variable", version):
+        return (applying(machine, "--credential", "key"),)
     signed_in = machine.login is not None and machine.login.present
-    login = () if signed_in or not is_login else (machine.kimi("login"),)
+    login = () if signed_in or own != LOGIN else (machine.kimi("login"),)
     return (*login, applying(machine))
 
 

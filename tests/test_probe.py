@@ -584,6 +584,18 @@ def test_a_login_that_is_gone_comes_first(
     assert server.asked == []
 
 
+def test_a_key_that_the_version_cannot_read_is_replaced(
+    kimifix: Kimifix, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The `apply` to type does not keep a variable that this kimi-code does not know."""
+    apply(kimifix, "--key-env", "THE_KEY")
+    use(config, " ")
+    programs = install_client(tmp_path / "old", "0.25.0")
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
+    steps = kimifix("doctor", "--probe", "--json").json["next"]
+    assert steps == ["kimifix apply --credential key"]
+
+
 def test_a_default_that_stays_is_gone_round(kimifix: Kimifix, server: Server, config: Path) -> None:
     """A model of the user's own on our provider is no reason to apply without end."""
     apply(kimifix, "--route", "anthropic")
