@@ -231,7 +231,7 @@ def _no_model(machine: Machine, document: Document, alias: str) -> UnsentError:
     steps = _again(machine) if ours or (document.own_entries and not alias) else ()
     if not alias and not document.models:
         fact = "kimi-code has no model: it is not signed in"
-        steps = tuple(dict.fromkeys((machine.kimi("login"), *steps)))
+        steps = steps if machine.kimi("login") in steps else _login_first(machine, *steps)
         return UnsentError("default", fact, "sign in", *steps)
     fact = f"`default_model` names a model that does not exist: `{alias}`"
     fact = fact if alias else "`default_model` is not set"
@@ -288,8 +288,7 @@ def _login(
             fact += "kimi-code sends it there all the same, kimifix does not"
             advice = "correct `base_url`, or the `oauth` table of the provider"
             if name == OWN and routes.drift(machine.document).provider:
-                steps = signing_in(machine, name)
-                steps = steps[-1:] if found.present else steps
+                steps = (applying(machine),) if found.present else signing_in(machine, name)
         raise UnsentError("login", fact, advice, *steps, client_can=found.present)
     end = found.expires_at or machine.now + 1
     if found.token is not None and end > machine.now:
@@ -312,8 +311,12 @@ def signing_in(machine: Machine, provider: str | None) -> tuple[str, ...]:
 
     A login from scratch makes the managed model the default again.
     """
-    again = () if provider == MANAGED else (applying(machine),)
-    return (machine.kimi("login"), *again)
+    return _login_first(machine, *(() if provider == MANAGED else (applying(machine),)))
+
+
+def _login_first(machine: Machine, *steps: str) -> tuple[str, ...]:
+    """Return ``steps`` behind a login; none where `kimi login` would refuse the config."""
+    return () if machine.document.login_misfit else (machine.kimi("login"), *steps)
 
 
 def renewing(machine: Machine) -> str:
@@ -342,8 +345,8 @@ def _again(machine: Machine) -> tuple[str, ...]:
     if own.name == "key-env" and version and not features.has("key-variable", version):
         return (applying(machine, "--credential", "key"),)
     signed_in = machine.login is not None and machine.login.present
-    login = () if signed_in or own != LOGIN else (machine.kimi("login"),)
-    return (*login, applying(machine))
+    steps = (applying(machine),)
+    return steps if signed_in or own != LOGIN else _login_first(machine, *steps)
 
 
 def apply_command(

@@ -224,6 +224,18 @@ def test_each_breakage_is_named_with_its_remedy(
         assert message in result.json["verdict"]
 
 
+def test_a_login_that_would_be_refused_is_not_named(
+    kimifix: Kimifix, home: Path, client: Path
+) -> None:
+    """What `next:` says works when typed, and `kimi login` would refuse this config."""
+    type_that_login_refuses(home)
+    (home / "credentials" / "kimi-code.json").unlink()
+    result = kimifix("doctor", "--json")
+    assert "not signed in" in result.json["verdict"]
+    assert findings(result)["config"]["hint"] == "mend it before you sign in"
+    assert result.json["next"] == []
+
+
 def test_without_kimi_code_says_so(kimifix: Kimifix) -> None:
     """No program and no home are two errors with a remedy each."""
     result = kimifix("doctor", "--json")

@@ -73,9 +73,7 @@ class Ways:
             if not report.verdict.next or report.verdict.next == ("kimi upgrade",):
                 break  # which no test can do
             for command in report.verdict.next:
-                if not self._type(typed, command):
-                    self._go_back(())
-                    return
+                self._type(typed, command)
                 typed += (command,)
             report = examined(self._machine, self._env)
             if report.verdict.works:
@@ -85,22 +83,15 @@ class Ways:
             pytest.fail("\n".join(map(str, (server, typed, report.verdict, config))))
         self._go_back(())
 
-    def _type(self, typed: tuple[str, ...], command: str) -> bool:
-        """Go on from what ``typed`` has led to; what was done before is not done again.
-
-        Tells whether it was done: kimi-code may refuse, as `doctor` has said then.
-        """
+    def _type(self, typed: tuple[str, ...], command: str) -> None:
+        """Go on from what ``typed`` has led to; what was done before is not done again."""
         way = (*typed, command)
         if way in self._kept:
             self._go_back(way)
-            return True
-        if not run(self._machine, command, self._env):
-            config = examined(self._machine, self._env).findings["config"]
-            assert "`kimi login` refuses the config" in config.message
-            return False
+            return
+        run(self._machine, command, self._env)
         if not any(word in earlier for earlier in way for word in ASKING):
             self._keep(way)
-        return True
 
     def _keep(self, way: tuple[str, ...]) -> None:
         copy = self._machine.user / "kept" / str(len(self._kept))
@@ -116,37 +107,35 @@ class Ways:
                 shutil.copytree(copy, place)
 
 
-def run(machine: Machine, command: str, env: Mapping[str, str]) -> bool:
-    """Run a command as a user would type it, and agree to what it asks.
-
-    Tells whether kimi-code has not refused the config as it is.
-    """
+def run(machine: Machine, command: str, env: Mapping[str, str]) -> None:
+    """Run a command as a user would type it, and agree to what it asks."""
     words = shlex.split(command)
     if words[0].startswith("KIMI_CODE_HOME="):
         words = words[1:]
     if words[:2] == ["kimi", "login"]:
         turn = machine.log_in()
-        assert turn.code == 0 or "fix it first" in turn.err, turn
-        return turn.code == 0
+        assert turn.code == 0, turn
+        return
     if words[:2] == ["kimi", "-m"]:
         assert machine.ask(*words[1:], **env).answered, command
-        return True
+        return
     assert words[0] == "kimifix", command
     consent = ["--yes"] if words[1] in ("apply", "revert") else []
     key = {"KIMIFIX_API_KEY": KEY} if "key" in words else {}  # else it is asked for
     done = machine.kimifix(*words[1:], *consent, **env, **key)
     assert done.code in (0, 1), done.err
-    return True
 
 
 def says_what_else(report: Report) -> bool:
     """Tell whether the verdict says what to do where no command changes what goes out."""
     if report.verdict.next == ("kimi upgrade",) or " -m " in "".join(report.verdict.next):
         return True
-    said = (
+    said: tuple[str, ...] = (
         *("write to", "/model", "a key", "`base_url`", "KIMI_MODEL_NAME"),
         *("unset", "where kimi-code is started", "leave one of", "rename", "take the"),
     )
     told = " ".join((report.verdict.sentence, str(report.verdict.advice), *report.verdict.notes))
     is_last = not report.verdict.next or "if it stays refused" in told
+    if "`kimi login` refuses the config" in report.findings["config"].message:
+        said = (*said, "sign in")  # and this finding says what to mend before
     return is_last and any(words in told for words in said)
