@@ -107,6 +107,35 @@ def test_default_moves_where_that_is_asked_for(kimifix: Kimifix, config: Path) -
     assert config.read_text() == LOGGED_IN
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("default_model", 'default_model = "kimi-code/retired" #', id="no such model"),
+        pytest.param('provider = "managed:kimi-code"', 'provider = "gone"', id="no such provider"),
+    ],
+)
+def test_a_default_that_leads_nowhere_is_made_ours(
+    kimifix: Kimifix, config: Path, old: str, new: str
+) -> None:
+    """With it `kimi -m` would fail, too (0.38.0 and 2.1.0); `revert` gives the old bytes."""
+    config.write_text(text := LOGGED_IN.replace(old, new, 1))
+    result = kimifix("apply", "--yes")
+    assert result.code == 0
+    assert data_of(config)["default_model"] == "kimifix/kimi-for-coding"
+    assert "kimi -m" not in result.out.partition("note:")[0]
+    kimifix("revert", "--yes")
+    assert config.read_text() == text
+
+
+def test_a_default_of_another_provider_stays(kimifix: Kimifix, config: Path) -> None:
+    """It is the user's own."""
+    other = '[providers.other]\ntype = "openai"\n[models.mine]\nprovider = "other"\nmodel = "m"\n'
+    text = LOGGED_IN.replace('"kimi-code/kimi-for-coding"', '"mine"', 1)
+    config.write_text(f"{text}\n{other}")
+    kimifix("apply", "--yes")
+    assert data_of(config)["default_model"] == "mine"
+
+
 # What others have built on ours
 
 MINE = '\n# my own\n[models.mine]\nprovider = "kimifix"\nmodel = "k2" # an older one\n'

@@ -86,6 +86,13 @@ class Document:
         return str(self.data.get("default_model", "")).strip()
 
     @property
+    def leads_nowhere(self) -> bool:
+        """Whether there is no default model, or no provider for it; ours comes and goes."""
+        alias, providers = self.default, {*self.providers, OWN}
+        is_there = bool(alias) and alias in self.models
+        return not is_there or self.provider_of(alias) not in providers
+
+    @property
     def managed(self) -> dict[str, Any]:
         """The managed provider, empty where there is none."""
         return self.providers.get(MANAGED, {})

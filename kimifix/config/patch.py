@@ -155,7 +155,8 @@ def _returns(document: Document, undo: Undo | None, kept: Collection[KeyPath]) -
         source = None
         if managed is not None:
             source = key_source(managed) if is_key else source_of(managed)
-        if was and was.new == alias and (was.old is None or _name(was) in foreign):
+        is_dead = managed is None and MANAGED in document.providers  # as it was before us
+        if was and was.new == alias and (is_dead or was.old is None or _name(was) in foreign):
             source = was.old
         yield _Return(path, source, is_key, with_table=bool(was and was.new_table))
     if data.get("default_provider") == OWN:

@@ -147,8 +147,8 @@ class Reading:
 
         Raises what ``undone`` raises.
         """
-        default = self.ground.default
-        return default != "" and default not in self.ground.served_by(MANAGED)
+        ground = self.ground
+        return not ground.leads_nowhere and ground.default not in ground.served_by(MANAGED)
 
     @property
     def keeps_default(self) -> bool:

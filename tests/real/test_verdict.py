@@ -175,6 +175,13 @@ def provider_id_of_nobody(machine: Machine) -> None:
     edit(machine, 'model = "kimi-for-coding"', 'model = "kimi-for-coding"\nprovider_id = "nobody"')
 
 
+def model_of_nobody_behind_ours(machine: Machine) -> None:
+    """Have the fix, and since then a managed model that leads nowhere."""
+    anthropic(machine)
+    name = 'provider = "managed:kimi-code"'
+    edit(machine, name, f'{name}\nprovider_id = "nobody"')
+
+
 def older_engine(machine: Machine) -> Mapping[str, str]:
     """Have the same, and the older engine where there is one, for which it does not count."""
     provider_id_of_nobody(machine)
@@ -259,6 +266,7 @@ STATES: tuple[State, ...] = (
     login_incomplete,
     name_empty,
     provider_id_of_nobody,
+    model_of_nobody_behind_ours,
     older_engine,
     provider_by_default,
     key_of_the_shell,
