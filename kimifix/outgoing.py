@@ -231,8 +231,7 @@ def _no_model(machine: Machine, document: Document, alias: str) -> UnsentError:
     steps = _again(machine) if ours or (document.own_entries and not alias) else ()
     if not alias and not document.models:
         fact = "kimi-code has no model: it is not signed in"
-        steps = steps if machine.kimi("login") in steps else _login_first(machine, *steps)
-        return UnsentError("default", fact, "sign in", *steps)
+        return UnsentError("default", fact, "sign in", *_login_first(machine, *steps))
     fact = f"`default_model` names a model that does not exist: `{alias}`"
     fact = fact if alias else "`default_model` is not set"
     return UnsentError("default", fact, "choose a model with /model in `kimi`", *steps)
@@ -315,8 +314,10 @@ def signing_in(machine: Machine, provider: str | None) -> tuple[str, ...]:
 
 
 def _login_first(machine: Machine, *steps: str) -> tuple[str, ...]:
-    """Return ``steps`` behind a login; none where `kimi login` would refuse the config."""
-    return () if machine.document.login_misfit else (machine.kimi("login"), *steps)
+    """Return one login and then ``steps``; none where `kimi login` would refuse the config."""
+    if machine.document.login_misfit:
+        return ()
+    return tuple(dict.fromkeys((machine.kimi("login"), *steps)))
 
 
 def renewing(machine: Machine) -> str:
@@ -345,8 +346,7 @@ def _again(machine: Machine) -> tuple[str, ...]:
     if own.name == "key-env" and version and not features.has("key-variable", version):
         return (applying(machine, "--credential", "key"),)
     signed_in = machine.login is not None and machine.login.present
-    steps = (applying(machine),)
-    return steps if signed_in or own != LOGIN else _login_first(machine, *steps)
+    return (applying(machine),) if signed_in or own != LOGIN else signing_in(machine, OWN)
 
 
 def apply_command(

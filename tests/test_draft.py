@@ -127,15 +127,6 @@ def test_a_default_that_leads_nowhere_is_made_ours(
     assert config.read_text() == text
 
 
-def test_a_default_of_another_provider_stays(kimifix: Kimifix, config: Path) -> None:
-    """It is the user's own."""
-    other = '[providers.other]\ntype = "openai"\n[models.mine]\nprovider = "other"\nmodel = "m"\n'
-    text = LOGGED_IN.replace('"kimi-code/kimi-for-coding"', '"mine"', 1)
-    config.write_text(f"{text}\n{other}")
-    kimifix("apply", "--yes")
-    assert data_of(config)["default_model"] == "mine"
-
-
 # What others have built on ours
 
 MINE = '\n# my own\n[models.mine]\nprovider = "kimifix"\nmodel = "k2" # an older one\n'

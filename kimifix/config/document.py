@@ -86,11 +86,12 @@ class Document:
         return str(self.data.get("default_model", "")).strip()
 
     @property
-    def leads_nowhere(self) -> bool:
+    def default_leads_nowhere(self) -> bool:
         """Whether there is no default model, or no provider for it; ours comes and goes."""
-        alias, providers = self.default, {*self.providers, OWN}
-        is_there = bool(alias) and alias in self.models
-        return not is_there or self.provider_of(alias) not in providers
+        alias = self.default
+        if not alias or alias not in self.models:
+            return True
+        return self.provider_of(alias) not in {*self.providers, OWN}
 
     @property
     def managed(self) -> dict[str, Any]:

@@ -155,7 +155,8 @@ def _returns(document: Document, undo: Undo | None, kept: Collection[KeyPath]) -
         source = None
         if managed is not None:
             source = key_source(managed) if is_key else source_of(managed)
-        is_dead = managed is None and MANAGED in document.providers  # as it was before us
+        # Nobody has signed out, and still there is no model to lead back to: the old name stays.
+        is_dead = managed is None and MANAGED in document.providers
         if was and was.new == alias and (is_dead or was.old is None or _name(was) in foreign):
             source = was.old
         yield _Return(path, source, is_key, with_table=bool(was and was.new_table))

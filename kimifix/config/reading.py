@@ -148,7 +148,8 @@ class Reading:
         Raises what ``undone`` raises.
         """
         ground = self.ground
-        return not ground.leads_nowhere and ground.default not in ground.served_by(MANAGED)
+        is_managed = ground.default in ground.served_by(MANAGED)
+        return not is_managed and not ground.default_leads_nowhere
 
     @property
     def keeps_default(self) -> bool:

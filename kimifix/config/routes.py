@@ -76,7 +76,7 @@ def change(document: Document, plan: Plan) -> Change:
     keys = {ref.path: of[ref.alias] for ref in moving if ref.is_key}
     values: dict[KeyPath, str | bool] = {r.path: of[r.alias] for r in moving if not r.is_key}
     default, provider = ("default_model",), ("default_provider",)
-    if document.leads_nowhere and default not in values and plan.moves(default):
+    if document.default_leads_nowhere and default not in values and plan.moves(default):
         chosen = plan.present.data.get("default_model")
         values[default] = chosen if chosen in twins else next(iter(twins))
     if document.data.get("default_provider") == MANAGED and plan.moves(provider):
