@@ -18,7 +18,6 @@ from kimifix.draft import Proposal, Request, draft
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine, observe
 from kimifix.reader import shipped
-from kimifix.words import quoted
 
 if TYPE_CHECKING:
     from kimifix.server.judgement import Judgement
@@ -57,15 +56,16 @@ def apply(
     match done.status:
         case "empty":
             _verify(request, machine, dialogue, done.draft)
-            return outcome("unchanged", proposal=proposal)
+            steps, _ = _what_next(machine, done.draft.document, False)
+            return outcome("unchanged", proposal=proposal, next=steps)
         case "written":
             outcome = partial(outcome, proposal=proposal, backup=done.draft.backup_path)
             if sandbox:
-                return outcome("applied", next=(f"kimifix revert --home {quoted(sandbox)}",))
+                return outcome("applied", next=(machine.kimifix("revert"),))
             document = done.draft.document
-            steps, notes = _what_next(document, done.watched)
+            steps, notes = _what_next(machine, document, done.watched)
             theirs, ours = document.served_by(MANAGED), document.aliases_of(OWN)
-            steps += sessions.resumed(machine.home.path, theirs, ours)
+            steps += sessions.resumed(machine.kimi, machine.home.path, theirs, ours)
             return outcome("applied", next=steps, notes=notes)
         case status:
             return outcome(status, proposal=proposal)
@@ -145,16 +145,18 @@ def _alias(document: Document) -> str:
     return document.default if document.default in ours else next(iter(document.twins))
 
 
-def _what_next(document: Document, watched: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _what_next(
+    machine: Machine, document: Document, watched: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the commands to type next, and what else should be known."""
-    alias = quoted(_alias(document))
-    steps = ("kimifix doctor",) if watched else ()
+    ours = machine.kimi("-m", _alias(document))
+    steps = (machine.kimifix("doctor"),) if watched else ()
     notes = (
-        f"a resumed session keeps its old model unless told: `kimi -S <id> -m {alias}`",
+        f"a resumed session keeps its old model unless told: `{ours} -S <id>`",
         "until you revert, `/usage` shows no plan; if web search is refused: "
-        "`kimifix apply --services`",
-        "`kimifix revert` takes it all back",
+        f"`{machine.kimifix('apply', '--services')}`",
+        f"`{machine.kimifix('revert')}` takes it all back",
     )
     if document.default not in document.aliases_of(OWN):
-        return (*steps, f"kimi -m {alias}"), notes
+        return (*steps, ours), notes
     return steps, ("quit kimi-code and start it again: a running session keeps its model", *notes)

@@ -135,6 +135,7 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
             # Where nothing is managed, a twin that somebody has edited is the model itself.
             if is_managed or path not in read.edited
         ),
+        exact=base.exact,
     )
     provider = patched.providers[OWN]
     proposal = Proposal(

@@ -53,7 +53,7 @@ def revert(
         case "written":
             before = done.draft.reading.document
             ours, theirs = before.aliases_of(OWN), done.draft.document.served_by(MANAGED)
-            steps = sessions.resumed(machine.home.path, ours, theirs)
+            steps = sessions.resumed(machine.kimi, machine.home.path, ours, theirs)
             notes = _running(machine, before) if done.watched else ()
             return Outcome("reverted", config, done.draft.proposal, steps, notes)
         case status:

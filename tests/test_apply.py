@@ -151,6 +151,22 @@ def test_no_default_moves_nothing(kimifix: Kimifix, config: Path) -> None:
     result = kimifix("apply", "--yes", "--no-default")
     assert config.read_text().startswith(LOGGED_IN)
     assert "kimi -m kimifix/kimi-for-coding" in result.out
+    again = kimifix("apply", "--yes").out
+    assert again.startswith("already applied")
+    assert "kimi -m kimifix/kimi-for-coding" in again
+
+
+def test_what_is_to_be_typed_is_for_the_home_that_was_named(
+    kimifix: Kimifix, home: Path, config: Path
+) -> None:
+    """Without it, the commands would act on the usual home."""
+    other = home.rename(home.with_name("other home"))
+    told = kimifix("apply", "--yes", "--no-default", "--json", "--home", other)
+    assert "KIMI_CODE_HOME" in told.json["next"][0]
+    told = kimifix("apply", "--yes", "--default", "--home", other)
+    commands = [line for line in told.out.split("`") if line.startswith("kimifix ")]
+    assert len(commands) == 2
+    assert all("--home" in command for command in commands)
 
 
 def test_foreign_default_stays(kimifix: Kimifix, home: Path, config: Path) -> None:

@@ -105,6 +105,32 @@ def test_foreign_edits_stay_and_ours_go(
     assert data_of(config) == expected
 
 
+def add_alias_of_their_own(text: str) -> str:
+    """Give our provider a model of somebody's own, which goes with it."""
+    return text + '\n[models.mine]\nprovider = "kimifix"\nmodel = "mine"\n'
+
+
+@pytest.mark.parametrize(
+    ("first", "others", "exact"),
+    [
+        pytest.param([], add_alias_of_their_own, False, id="before"),
+        pytest.param(["--platform", "other"], append, False, id="between"),
+        pytest.param(["--platform", "other"], str, True, id="nothing"),
+    ],
+)
+def test_only_bytes_that_were_there_are_called_the_same(
+    kimifix: Kimifix, config: Path, first: list[str], others: Callable[[str], str], exact: bool
+) -> None:
+    """What we have made of edits, before an `apply` or between two, was never in the file."""
+    if first:
+        assert kimifix("apply", "--yes", *first).code == 0
+    config.write_text(others(config.read_text()))
+    assert kimifix("apply", "--yes", "--platform", "kimi_cli").code == 0
+    result = kimifix("revert", "--yes", "--json")
+    assert result.json["exact"] is exact
+    assert not exact or config.read_text() == LOGGED_IN + K3
+
+
 def test_thinking_of_a_new_login_stays(kimifix: Kimifix, config: Path) -> None:
     """A login sets thinking with the default that it sets, so neither is ours any more."""
     text = (LOGGED_IN + K3).replace("[thinking]\nenabled = true\n\n", "")

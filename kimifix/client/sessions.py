@@ -6,7 +6,7 @@ every change and, from 0.25.0 on, with every request; in 0.20.0 as `model` of th
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 
 from kimifix.client.logs import newest_files
 from kimifix.reader import read_end
-from kimifix.words import quoted
 
 _PLACE = "sessions/wd_*/session_*/agents/main/wire.jsonl"
 _MOST_FILES = 20
@@ -33,14 +32,18 @@ def newest(home: Path) -> Iterator[tuple[str, str]]:
 
 
 def resumed(
-    home: Path, old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]
+    kimi: Callable[..., str],
+    home: Path,
+    old: Mapping[str, Mapping[str, Any]],
+    new: Mapping[str, Mapping[str, Any]],
 ) -> tuple[str, ...]:
     """Return the commands that go on with the newest sessions, three at most, by ``new`` aliases.
 
-    Those that use one of the ``old`` aliases count; both are model entries by alias.
+    Those that use one of the ``old`` aliases count; both are model entries by alias. ``kimi``
+    makes a command of its words.
     """
     aliases = {model.get("model"): alias for alias, model in new.items()}
     twins = {alias: aliases.get(model.get("model")) for alias, model in old.items()}
     found = ((session, twins.get(alias)) for session, alias in newest(home))
-    commands = (f"kimi -S {quoted(session)} -m {quoted(twin)}" for session, twin in found if twin)
+    commands = (kimi("-S", session, "-m", twin) for session, twin in found if twin)
     return tuple(islice(commands, 3))

@@ -108,17 +108,18 @@ class Reading:
         """
         receipt = self.receipt
         if self.snapshot.content is None:
-            return self._base(self.document, None)
+            return self._base(self.document, None, exact=True)
         if receipt and receipt.before and self.untouched:
             backup = self.store.backup(receipt.before)
             if backup is not None:
-                return self._base(parse(backup, self.snapshot.path), backup, exact=True)
+                document = parse(backup, self.snapshot.path)
+                return self._base(document, backup, exact=receipt.exact)
         undone = self.undone
         is_change = undone.removed or undone.restored
         if receipt and receipt.before is None and is_change and not undone.text.strip():
-            return self._base(undone, None, exact=self.untouched)
-        exact = receipt is not None and digest(undone.content) == receipt.before
-        return self._base(undone, undone.content, exact=exact)
+            return self._base(undone, None, exact=receipt.exact and self.untouched)
+        is_back = receipt and receipt.exact and digest(undone.content) == receipt.before
+        return self._base(undone, undone.content, exact=not is_change or bool(is_back))
 
     def _base(self, document: Document, content: bytes | None, *, exact: bool = False) -> Base:
         before = self._mode_before

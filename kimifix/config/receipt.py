@@ -20,7 +20,8 @@ class Receipt:
     """What one `apply` did to one config.
 
     ``before`` and ``after`` are the SHA-256 of the file, ``before`` None where there was
-    no file. ``mode_before`` is the mode that `apply` took away, None where it kept it.
+    no file. ``exact`` is whether those were the bytes, not what we made of ones with entries
+    of ours in them. ``mode_before`` is the mode that `apply` took away, None where it kept it.
     ``client`` is the version of kimi-code it was made for, None where it was unknown.
     ``time`` is UTC in ISO 8601. ``wrote`` are the fingerprints of our entries without what
     others have added to them. No field holds a secret.
@@ -37,6 +38,7 @@ class Receipt:
     mode_before: int | None
     undo: Undo
     wrote: tuple[str, ...] = ()
+    exact: bool = True
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,11 @@ from kimifix.words import quoted
 ALIAS = "kimi-code/kimi-for-coding"
 
 
+def kimi(*words: str) -> str:
+    """Return a command as it is typed."""
+    return " ".join(map(quoted, ("kimi", *words)))
+
+
 def session(home: Path, number: int, *events: object) -> Path:
     """Leave a session whose log has these events; a higher number was used later."""
     folder = home / "sessions" / "wd_project_0" / f"session_{number}" / "agents" / "main"
@@ -48,18 +53,18 @@ def test_the_newest_sessions_of_the_other_alias_are_listed(home: Path) -> None:
     session(home, 8, {"modelAlias": "kimifix/kimi-for-coding"})
     session(home, 9).write_bytes(b'{"modelAlias":"\xff"}\n')
     models = {"model": "kimi-for-coding"}
-    found = resumed(home, {ALIAS: models}, {"kimifix/kimi-for-coding": models})
+    found = resumed(kimi, home, {ALIAS: models}, {"kimifix/kimi-for-coding": models})
     assert found == tuple(
         f"kimi -S session_{number} -m kimifix/kimi-for-coding" for number in (5, 4, 3)
     )
-    assert resumed(home, {"kimifix/kimi-for-coding": models}, {ALIAS: models}) == (
+    assert resumed(kimi, home, {"kimifix/kimi-for-coding": models}, {ALIAS: models}) == (
         f"kimi -S session_8 -m {ALIAS}",
     )
-    assert resumed(home, {ALIAS: models}, {}) == ()
+    assert resumed(kimi, home, {ALIAS: models}, {}) == ()
 
 
 def test_a_name_that_is_no_plain_word_is_quoted(home: Path) -> None:
     """What a shell would act on is not acted on."""
     session(home, 1, {"modelAlias": "a"})
-    found = resumed(home, {"a": {"model": "m"}}, {"b; touch PWN": {"model": "m"}})
+    found = resumed(kimi, home, {"a": {"model": "m"}}, {"b; touch PWN": {"model": "m"}})
     assert found == (f"kimi -S session_1 -m {quoted('b; touch PWN')}",)
