@@ -44,10 +44,10 @@ def at_once(machines: Mapping[str, Machine], act: Callable[[Machine], object]) -
             raise failed
 
 
-def examined(machine: Machine, env: Mapping[str, str]) -> Report:
-    """Run `doctor --probe` in this process: a process for each would take minutes."""
+def examined(machine: Machine, env: Mapping[str, str], *, verify: bool = False) -> Report:
+    """Run `doctor` in this process, to probe or verify: a process for each would take minutes."""
     variables = {**os.environ, "PATH": machine.client.path, **env}
-    return doctor(machine.home, variables, lambda _: None, probe=True)
+    return doctor(machine.home, variables, lambda _: None, probe=not verify, verify=verify)
 
 
 def lets_in(server: KimiServer, request: Request | None) -> bool:
