@@ -189,6 +189,8 @@ def _require_usable(
         used = {told.provider: provider} if provider else {}
         entries = {"providers": used, "models": {alias: document.models[alias]}}
         wrong = Document(entries).login_misfit
+        if not wrong and not model.get("base_url", alias).strip():  # run: 0.29.0 to 0.32.0
+            wrong = f"`models.{alias}` has an empty `base_url`, and kimi-code uses it"
     sent = model.get("name", model.get("model"))
     has_name = bool(sent) if features.has("default-provider", version) else sent is not None
     if not wrong and not (has_name and "max_context_size" in model):
