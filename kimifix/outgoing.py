@@ -30,6 +30,7 @@ _VENDOR = re.compile(
     r"https?://([\w-]+\.)*(kimi\.(com|ai)|moonshot\.(cn|ai))([:/][^@]*)?", re.ASCII
 )
 _NO_SECRET = Secret("")
+_Surface = Literal["openai", "anthropic"]
 _Entry = Mapping[str, Any]  # of `[providers]` or `[models]`
 
 
@@ -65,7 +66,7 @@ class Outgoing:
     model: str = ""
     provider: str | None = None
     kind: str | None = None
-    surface: Literal["openai", "anthropic"] = "openai"
+    surface: _Surface = "openai"
     base_url: str = ""
     own_platform: str | None = None
     lowest: Mapping[str, str] | None = None
@@ -139,17 +140,21 @@ def _described(machine: Machine, document: Document, alias: str | None) -> Itera
         fact = f"`{alias}` goes {way}, `{kind}`, which kimifix does not ask"
         fact = fact if "type" in provider else f"the provider `{name}` has no `type`"
         raise UnsentError("provider", fact, "choose a model of Kimi with /model", client_can=True)
-    by_protocol = model.get("protocol") == "anthropic"
-    holder, provider = _with_credential(machine, version, provider, told, model)
-    variable = f"{kind.upper()}_BASE_URL"
+    surface: _Surface = "anthropic" if "anthropic" in (kind, model.get("protocol")) else "openai"
+    is_old = not features.has("no-shell-key", version)
+    shell = machine.env if is_old and surface == "openai" else {}
+    holder, provider = _with_credential(shell, provider, told, model)
+    vendor = "anthropic" if is_old and surface == "anthropic" else kind
+    variable = f"{vendor.upper()}_BASE_URL"
     base_url = _text(model.get("base_url")) or _text(provider.get("base_url"))
-    base_url = base_url or _strings(provider.get("env")).get(variable)
-    if not features.has("no-shell-key", version):
-        base_url = base_url or machine.env.get(variable)
+    base_url = base_url or _strings(provider.get("env")).get(variable) or shell.get(variable)
+    base_url = (base_url or DEFAULT_BASES[vendor]).strip()
+    if is_old and kind == "anthropic" and base_url.removesuffix("/").endswith("/v1"):
+        base_url = base_url.removesuffix("/") + "/v1"  # the client takes off none of its own
     told = replace(
         told,
-        surface="anthropic" if by_protocol or kind == "anthropic" else "openai",
-        base_url=base_url or DEFAULT_BASES[kind],
+        surface=surface,
+        base_url=base_url,
         own_platform=OWN_PLATFORM if kind == "kimi" else None,
         lowest=_of_variable(machine.env.get("KIMI_CODE_CUSTOM_HEADERS", "")),
         custom=_strings(provider.get("custom_headers")),
@@ -208,19 +213,20 @@ def _require_usable(
 
 
 def _with_credential(
-    machine: Machine, version: Version, provider: _Entry, told: Outgoing, model: _Entry
+    shell: Mapping[str, str], provider: _Entry, told: Outgoing, model: _Entry
 ) -> tuple[str, dict[str, Any]]:
     """Return who has the credential, and ``provider`` with what the client makes part of it.
 
-    A credential of the model takes the place of all that the provider has.
+    A credential of the model takes the place of all that the provider has; without any, a key
+    comes from ``shell``.
     """
     variable = f"{str(told.kind).upper()}_API_KEY"
     key = _text(provider.get("api_key")) or _strings(provider.get("env")).get(variable)
     provider = {**provider, "api_key": key}
     if own := {name: model[name] for name in ("api_key", "oauth") if model.get(name)}:
         return told.alias, {**provider, **dict.fromkeys(_CREDENTIALS), **own}
-    if not any(map(provider.get, _CREDENTIALS)) and not features.has("no-shell-key", version):
-        provider["api_key"] = machine.env.get(variable)
+    if not any(map(provider.get, _CREDENTIALS)):
+        provider["api_key"] = shell.get(variable)
     return str(told.provider), provider
 
 

@@ -549,6 +549,72 @@ def test_each_version_reads_the_config_in_its_own_way(
     assert server.asked == [HONEST] * bool(works)
 
 
+def use_own(config: Path, entry: str) -> None:
+    """Let the default model be served by a provider of the user's own."""
+    add(config, f"[providers.mine]\n{entry}")
+    text = config.read_text().replace('provider = "managed:kimi-code"', 'provider = "mine"')
+    config.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("version", "line", "path"),
+    [
+        ("0.32.0", 'type = "anthropic"\nbase_url = "{root}/v1/"', "/coding/v1/v1/messages"),
+        ("2.1.0", 'type = "anthropic"\nbase_url = "{root}/v1/"', "/coding/v1/messages"),
+        ("0.32.0", 'type = "anthropic"\nbase_url = "{root}"', "/coding/v1/messages"),
+        ("2.1.0", 'type = "kimi"\nbase_url = "{root}/v1//"', "/coding/v1//chat/completions"),
+    ],
+)
+def test_the_address_is_that_of_the_version(
+    kimifix: Kimifix,
+    server: Server,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    line: str,
+    path: str,
+) -> None:
+    """Before 0.33.0 a `/v1` at the end stays; of slashes there, all versions take one off."""
+    programs = install_client(tmp_path / version, version)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
+    entry = line.format(root=server.stub.base_url.removesuffix("/v1"))
+    use_own(config, f'api_key = "{KEY}"\n{entry}')
+    kimifix("doctor", "--probe")
+    assert server.stub.requests[0].line.split()[1].partition("?")[0] == path
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "surface", "works"),
+    [
+        ("0.32.0", "kimi", "openai", True),
+        ("0.32.0", "kimi", "anthropic", False),
+        ("0.32.0", "anthropic", "anthropic", False),
+        ("0.33.0", "kimi", "openai", False),
+    ],
+)
+def test_a_key_of_the_shell_serves_old_versions_on_the_one_surface(
+    kimifix: Kimifix,
+    server: Server,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    kind: str,
+    surface: str,
+    works: bool,
+) -> None:
+    """The library of the other one takes none from the environment."""
+    programs = install_client(tmp_path / version, version)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
+    for name in ("KIMI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, KEY)
+    use_own(config, f'type = "{kind}"\nbase_url = "{server.stub.base_url}"')
+    if surface == "anthropic" != kind:
+        config.write_text(config.read_text().replace(MODEL, f'{MODEL}\nprotocol = "anthropic"'))
+    assert kimifix("doctor", "--probe", "--json").json["works"] is works
+
+
 @pytest.mark.parametrize(
     ("version", "flag", "works"),
     [

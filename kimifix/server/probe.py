@@ -99,7 +99,7 @@ def _window(detail: object, window: object) -> str | None:
 
 
 def _url(surface: Surface, base_url: str) -> str:
-    base = base_url.strip().rstrip("/")
+    base = base_url.strip().removesuffix("/")
     if surface == "openai":
         return f"{base}/chat/completions"
     return f"{base.removesuffix('/v1')}/v1/messages?beta=true"

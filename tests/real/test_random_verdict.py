@@ -6,6 +6,7 @@ The client is asked once a case and version; what it has sent is then put to eve
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import partial
 from random import Random
@@ -31,6 +32,8 @@ ENVIRONMENT = {
     "KIMI_MODEL_PROVIDER_TYPE": ("kimi", "anthropic", "openai", " KIMI ", "odd"),
     "KIMI_CODE_CUSTOM_HEADERS": ("X-Msh-Platform: kimi_cli", "x-msh-platform: foo", "X-Team: 7"),
     "KIMI_CODE_BASE_URL": ("{base}", "{elsewhere}"),
+    "KIMI_CODE_OAUTH_HOST": ("{root}",),
+    "KIMI_OAUTH_HOST": ("{root}",),
     "KIMI_API_KEY": (KEY, BAD_KEY),
     "KIMI_BASE_URL": ("{base}",),
     "THE_KEY": (KEY, BAD_KEY, " "),
@@ -72,6 +75,12 @@ MODEL: dict[str, tuple[Any, ...]] = {
     "support_efforts": (["low", "high"], []),
     "capabilities": (["thinking"], ["odd"], None),
 }
+LOGINS: tuple[dict[str, Any], ...] = (
+    *({"access_token": ""}, {"access_token": None}, {"refresh_token": ""}, {"expires_at": 1}),
+    *({"expires_at": 1, "refresh_token": ""}, {"expires_at": 1, "refresh_token": None}),
+    *({"expires_at": None}, {"expires_at": "soon"}, {"expires_at": 0}, {"expires_at": -1}),
+    *({"expires_at": 1e15}, {"expires_in": 0}, {"scope": None}, {"token_type": 7}),
+)
 TOP: dict[str, tuple[Any, ...]] = {
     "default_model": ("kimi-code/kimi-for-coding", "kimifix/kimi-for-coding", "other/model", " "),
     "default_provider": NAMES,
@@ -132,9 +141,11 @@ def agree(machine: Machine, *, seed: int, deep: bool) -> None:
     for _ in range(chance.randint(1, 4)):
         change(data, chance)
     machine.config.write_text(tomlkit.dumps(led(data, places)), encoding="utf-8")
-    if chance.random() < 0.1:
+    if chance.random() < 0.2:
         for login in (machine.home / "credentials").glob("*.json"):
-            login.unlink()
+            login.write_text(json.dumps({**json.loads(login.read_text()), **chance.choice(LOGINS)}))
+            if chance.random() < 0.3:
+                login.unlink()
     # Nobody leaves this machine, whatever address is left out: the proxy passes nothing on.
     env = {name: machine.env[name] for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")}
     if chance.random() < 0.3:

@@ -78,9 +78,12 @@ class Ways:
             report = examined(self._machine, self._env)
             if report.verdict.works:
                 break
-        if not (report.verdict.works or says_what_else(report)):
+        # With this variable a login goes to the vendor's host, and no test does.
+        is_far = "KIMI_CODE_BASE_URL" in self._env and "login" in "".join(report.verdict.next)
+        if not (report.verdict.works or says_what_else(report) or is_far):
             config = self._machine.config.read_text(encoding="utf-8")
-            pytest.fail("\n".join(map(str, (server, typed, report.verdict, config))))
+            known = (server, typed, report.verdict, self._env, config)
+            pytest.fail("\n".join(map(str, known)))
         self._go_back(())
 
     def _type(self, typed: tuple[str, ...], command: str) -> None:
