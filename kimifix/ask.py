@@ -65,14 +65,15 @@ def probe(
     candidates = {one.probe: one for one in found if not one.out.obstacle}
     if now.obstacle and not candidates:
         raise now.obstacle
-    answers, probes, patched = list[Answer](), list(candidates), _is_ours(machine)
+    answers, probes = list[Answer](), list(candidates)
+    patched = not now.is_of_environment and _is_ours(machine)
     while question := judging.next_probe(answers, probes, patched=patched):
         name = f"as {question.platform}" if question.platform else "without a name"
         progress(f"asking the server {name} ({API[question.surface]})")
         answers.append(_ask(machine, candidates[question]))
     is_old = machine.version is not None and machine.version < features.NEWEST_KNOWN
-    own = machine.document.own or {}
-    named = now.provider == OWN and routes.platform_of(own) == OWN_PLATFORM
+    own = now.provider == OWN and machine.document.own
+    named = routes.platform_of(own or {}) == OWN_PLATFORM
     judged = judging.judge(
         answers, probes, patched=patched, is_old=is_old, renewable=now.renewable, named=named
     )
@@ -100,11 +101,11 @@ def _candidates(
     machine: Machine, now: Outgoing, request: Request, ask_key: AskKey, notes: list[str]
 ) -> Iterator[_Candidate]:
     """Yield what can be asked, what goes out now first; ``notes`` gets why it is not more."""
-    document, read = machine.document, machine.reading
     kept = replace(request, route=None)  # what is applied stays
     yield _candidate("now", now, request=kept if now.provider == OWN else None)
     if now.is_of_environment:
         return
+    document, read = machine.document, machine.reading
     try:
         base = read.base.document
     except KimifixError as error:
@@ -210,8 +211,9 @@ def _next(machine: Machine, judged: Judgement, taken: _Candidate) -> tuple[str, 
             steps += (machine.kimi("-m", out.alias),)
     elif judged.works is None:
         steps = (renewing(machine),)
-    elif judged.verdict == "model" and out.alias in routes.drift(machine.document).stale:
-        steps = (machine.kimifix("apply"),)  # the managed provider has another model by now
+    elif out.provider == OWN and judged.verdict == "model":
+        is_stale = out.alias in routes.drift(machine.document).stale  # there is another by now
+        steps = (machine.kimifix("apply"),) if is_stale else ()
     elif (judged.verdict, out.credential, out.surface) == ("credential", "login", "openai"):
         steps = signing_in(machine, out.provider)  # the other surface may take no login at all
     return steps

@@ -22,7 +22,7 @@ from kimifix.consent import Draft
 from kimifix.credentials import AskKey, Wanted
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.outgoing import server_warnings
+from kimifix.outgoing import document_read, server_warnings
 from kimifix.secret import Secret
 
 DEFAULT_PLATFORM = "kimi_cli"
@@ -96,6 +96,7 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
     """
     read = reading.read(machine.home.config)
     before = read.document
+    document_read(machine)  # raises where kimi-code could read nothing of what is written
     if read.has_foreign_provider:
         raise KimifixError(
             f"the config has a provider named `{OWN}` that kimifix did not write",

@@ -30,6 +30,7 @@ class ConfigError(KimifixError):
     """The config cannot be read or understood; it was not touched.
 
     ``line`` and ``column`` count from 1 and are None where the fault has no place.
+    ``client_can`` is whether kimi-code may read it all the same.
     """
 
     def __init__(
@@ -40,14 +41,15 @@ class ConfigError(KimifixError):
         *,
         line: int | None = None,
         column: int | None = None,
+        client_can: bool = False,
     ) -> None:
         place = "" if line is None else f", line {line}"
         place += "" if column is None else f", column {column}"
         super().__init__(f"{reason}: `{path}`{place}", hint)
         self.path = path
         self.reason = reason
-        self.line = line
-        self.column = column
+        self.line, self.column = line, column
+        self.client_can = client_can
 
 
 class UnsupportedShapeError(KimifixError):

@@ -5,6 +5,7 @@ It follows the client's own rules (source of 0.25.0 to 2.1.0; run: 0.25.0, 0.38.
 It is stricter in one: a login goes to the server that it was made for and to no other.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -100,16 +101,44 @@ def describe(
     """
     told = Outgoing("")
     try:
-        for told in _described(machine, document or machine.document, alias):  # noqa: B007
+        for told in _described(machine, document, alias):  # noqa: B007
             pass
     except UnsentError as obstacle:
         return replace(told, obstacle=obstacle)
     return told
 
 
-def _described(machine: Machine, document: Document, alias: str | None) -> Iterator[Outgoing]:
+def document_read(machine: Machine) -> Document:
+    """Return the config as kimi-code reads it.
+
+    Raises ``ConfigError`` where kimifix cannot read it and that matters, and ``UnsentError``
+    where kimi-code cannot.
+    """
+    if goes_by_environment(machine):
+        return Document({})
+    document, version = machine.document, machine.engine or NEWEST_KNOWN
+    fact, advice = f"`{document.too_large}` is a number too large for kimi-code", "mend it"
+    if document.bom and not features.has("lenient-config", version):
+        fact = f"kimi-code {version} cannot read a config with a byte order mark"
+        advice = "save it as UTF-8 without BOM"
+    elif document.too_large is None:
+        return document
+    raise UnsentError("default", fact, advice)
+
+
+def goes_by_environment(machine: Machine) -> bool:
+    """Tell whether KIMI_MODEL_NAME makes the default model, and the config need not be read."""
+    version = machine.engine or NEWEST_KNOWN
+    is_free = features.has("lenient-config", version) or not os.path.exists(machine.home.config)  # noqa: PTH110
+    return is_free and _of_environment(machine.env, version) is not None
+
+
+def _described(
+    machine: Machine, document: Document | None, alias: str | None
+) -> Iterator[Outgoing]:
     """Yield the description, each time with more in it; raises ``UnsentError`` where it ends."""
     version = machine.engine or NEWEST_KNOWN
+    document = document or document_read(machine)
     if alias is None and (made := _of_environment(machine.env, version)):
         document, alias = made, _ENV_ALIAS
     alias = alias or document.default

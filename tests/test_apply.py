@@ -463,16 +463,21 @@ def test_anthropic_route_with_key(
     assert data["models"]["kimifix/kimi-for-coding"].get("protocol") == protocol
 
 
-def test_a_number_that_python_does_not_print_is_a_number(kimifix: Kimifix, config: Path) -> None:
-    """It is copied, shown, remembered and taken back like any other."""
-    huge = LOGGED_IN.replace("= 262144", f"= 0x{'f' * 4000}")
-    config.write_bytes(huge.encode())
-    for arguments in (("apply", "--yes"), ("apply", "--yes", "--json"), ("doctor", "--json")):
-        assert kimifix(*arguments).code in (0, 1), arguments
-        models = data_of(config)["models"].values()
-        assert [model["max_context_size"] for model in models] == [16**4000 - 1] * 2
+@pytest.mark.parametrize("number", ["9007199254740992", "-9007199254740992", f"0x{'f' * 4000}"])
+def test_a_number_that_kimi_code_does_not_read_is_named(
+    kimifix: Kimifix, config: Path, number: str
+) -> None:
+    """It keeps kimi-code from the whole config, and what was applied before is taken back."""
+    assert kimifix("apply", "--yes").code == 0
+    text = config.read_text().replace("= 262144", f"= {number}", 1)
+    config.write_text(text)
+    refused = kimifix("apply", "--yes", "--platform", "other")
+    told = "`models.kimi-code/kimi-for-coding.max_context_size` is a number too large"
+    assert (refused.code, told in refused.err) == (1, True)
+    assert told in kimifix("doctor", "--json").json["verdict"]
+    assert config.read_text() == text
     assert kimifix("revert", "--yes").code == 0
-    assert config.read_bytes() == huge.encode()
+    assert config.read_text() == LOGGED_IN.replace("= 262144", f"= {number}", 1)
 
 
 def test_switching_needs_one_revert(kimifix: Kimifix, config: Path) -> None:

@@ -75,10 +75,12 @@ def test_revert_says_what_a_running_client_goes_on_with(config: Path) -> None:
     session.mkdir(parents=True)
     (session / "wire.jsonl").write_text('{"modelAlias":"kimi-code/kimi-for-coding"}\n')
     applied = verbs.apply(config.parent, credential="key")
-    assert applied.next[-1] == "kimi -S session_1 -m kimifix/kimi-for-coding"
+    assert applied.next[-1].endswith(" kimi -S session_1 -m kimifix/kimi-for-coding")
     (session / "wire.jsonl").write_text('{"modelAlias":"kimifix/kimi-for-coding"}\n')
     reverted = verbs.revert(config.parent)
-    assert reverted.next == ("kimi -S session_1 -m kimi-code/kimi-for-coding",)
+    (step,) = reverted.next
+    assert step.endswith(" kimi -S session_1 -m kimi-code/kimi-for-coding")
+    assert "KIMI_CODE_HOME" in step
     (note,) = reverted.notes
     assert "(process 1): quit it" in note
     assert "X-Msh-Platform: kimi_cli" in note

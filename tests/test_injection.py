@@ -198,7 +198,7 @@ def test_printed_commands_can_be_pasted(
     write_config(home, text)
     result = kimifix("apply", "--yes", "--no-default")
     unwrapped = re.sub(r"\n {9}", " ", result.out)
-    commands = re.findall(r"^next: +(.*)|`(kimi -S .*)`$", unwrapped, re.MULTILINE)
+    commands = re.findall(r"^next: +(.*)|`(kimi -m .*) -S <id>`$", unwrapped, re.MULTILINE)
     assert len(commands) == 2
     for command in map("".join, commands):
         assert shlex.split(command)[-2:] == ["-m", f"kimifix/{model}"], command

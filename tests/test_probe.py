@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import socket
 import sys
 import tomllib
@@ -547,6 +548,82 @@ def test_each_version_reads_the_config_in_its_own_way(
     assert (result.code, result.json["works"]) == (int(not works), works)
     assert fact in result.json["verdict"]
     assert server.asked == [HONEST] * bool(works)
+
+
+@pytest.mark.parametrize(
+    ("version", "head", "tail", "works", "fact"),
+    [
+        ("0.32.0", "\ufeff", "", False, "cannot read a config with a byte order mark"),
+        ("0.33.0", "\ufeff", "", True, "no fix is needed"),
+        ("2.1.0", "", "x = 9007199254740992\n", False, "`services.x` is a number too large"),
+        ("2.1.0", "", "x = 9007199254740991\n", True, "no fix is needed"),
+        ("2.1.0", "", "x = {\n}\n", None, "not valid TOML 1.0"),
+        ("2.1.0", "", 'x = "\\e"\n', None, "not valid TOML 1.0"),
+        ("2.1.0", "", "x = 07:32\n", None, "not valid TOML 1.0"),
+        ("2.1.0", "", "x = 2100-02-29\n", None, "not valid TOML 1.0"),
+        ("2.1.0", "", "x = yes\n", False, "not valid TOML 1.0"),
+        ("2.1.0", "", "x = 1\nx = 2\n", False, "not valid TOML 1.0"),
+        ("0.32.0", "", "[providers.x]\ntype = 7\n", None, "`providers.x.type` is not a string"),
+        ("2.1.0", "", "[providers.x]\ntype = 7\n", False, "`providers.x.type` is not a string"),
+    ],
+)
+def test_what_kimi_code_reads_and_what_kimifix_reads_are_told_apart(
+    kimifix: Kimifix,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    head: str,
+    tail: str,
+    works: bool | None,
+    fact: str,
+) -> None:
+    """Of a config that only one of the two can read, nothing is claimed that is not known."""
+    programs = install_client(tmp_path / version, version)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
+    text = f"{head}{config.read_text(encoding='utf-8')}\n[services]\n{tail}"
+    config.write_text(text, encoding="utf-8")
+    result = kimifix("doctor", "--probe", "--json")
+    assert (result.code, result.json["works"]) == (int(not works), works)
+    assert fact in result.json["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("version", "content", "works"),
+    [
+        ("0.32.0", None, True),
+        ("2.1.0", None, True),
+        ("0.32.0", "[x\n", False),
+        ("2.1.0", "[x\n", True),
+        ("2.1.0", "x = 9007199254740992\n", True),
+    ],
+)
+@pytest.mark.parametrize("home_exists", [True, False])
+def test_a_model_of_the_environment_needs_no_config(
+    kimifix: Kimifix,
+    server: Server,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    content: str | None,
+    works: bool,
+    home_exists: bool,
+) -> None:
+    """From 0.33.0 on not even one that can be read: as in a container, where nothing else is."""
+    programs = install_client(tmp_path / version, version)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
+    environment = {"NAME": "kimi-for-coding", "API_KEY": KEY, "BASE_URL": server.stub.base_url}
+    for name, value in environment.items():
+        monkeypatch.setenv(f"KIMI_MODEL_{name}", value)
+    shutil.rmtree(config.parent)
+    if home_exists or content:
+        config.parent.mkdir()
+    if content:
+        config.write_text(content)
+    result = kimifix("doctor", "--probe", "--json")
+    assert (result.code, result.json["works"]) == (int(not works), works)
+    assert bool(server.asked) is works
 
 
 def use_own(config: Path, entry: str) -> None:

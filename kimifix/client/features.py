@@ -15,7 +15,8 @@ _LONGEST = 256  # npm takes no longer ones
 Feature = Literal[
     "shared-login", "alias-protocol", "key-refresh", "protocol-merged", "thinking-enabled",
     "key-variable", "proxies", "alias-overrides", "keyless-model", "key-in-acp", "nameless-acp",
-    "no-shell-key", "default-provider", "alias-base-url", "new-engine", "one-engine",
+    "lenient-config", "no-shell-key", "default-provider", "alias-base-url", "new-engine",
+    "one-engine",
 ]  # fmt: skip
 
 

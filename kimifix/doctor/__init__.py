@@ -155,7 +155,8 @@ def _verdict(machine: Machine, findings: Mapping[str, Finding], probed: Probed |
         return Verdict(True, "it got an answer just now")
     for name, steps in _FIRST.items():
         if findings[name].status == "error":
-            return Verdict(False, findings[name].message, findings[name].hint, steps)
+            works = None if findings[name].data.get("client_can") else False
+            return Verdict(works, findings[name].message, findings[name].hint, steps)
     out = describe(machine)
     notes = tuple(server_warnings(out.base_url))
     probing = (machine.kimifix("doctor", "--probe"),)

@@ -8,7 +8,7 @@ from kimifix.client.installs import Install
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.outgoing import describe
+from kimifix.outgoing import describe, goes_by_environment
 from kimifix.words import UPDATE, octal, quoted, span, utc
 
 INSTALL = "npm install -g @moonshot-ai/kimi-code"
@@ -96,7 +96,8 @@ def check_home(machine: Machine) -> Finding:
     if mode is None:
         hint = "start `kimi` once and sign in; if its data lies elsewhere, pass --home DIR"
         message = f"kimi-code has no data here yet: `{home.path}`{told}"
-        return Finding("error", message, hint, data)
+        status: Status = "info" if goes_by_environment(machine) else "error"
+        return Finding(status, message, hint, data)
     message = f"{home.path}{told}"
     if home.path.is_symlink():
         message += f", a symlink to {home.path.resolve()}"

@@ -10,7 +10,7 @@ from kimifix.config.routes import OWN_PLATFORM, PLATFORM_HEADER, service_platfor
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import ConfigError
 from kimifix.machine import Machine
-from kimifix.outgoing import describe, server_warnings
+from kimifix.outgoing import describe, goes_by_environment, server_warnings
 from kimifix.secret import secrets_in
 from kimifix.words import API, octal, quoted
 
@@ -23,11 +23,16 @@ def check_config(machine: Machine) -> Finding:
         if content is None:
             hint = "start `kimi` and sign in with /login; or `kimifix apply --credential key`"
             data = {"path": path, "exists": False}
-            return Finding("error", f"there is no config: `{path}`", hint, data)
+            status: Status = "info" if goes_by_environment(machine) else "error"
+            return Finding(status, f"there is no config: `{path}`", hint, data)
         document = machine.document
     except ConfigError as error:
-        data = {"path": error.path, "line": error.line, "column": error.column}
-        return Finding("error", str(error), error.hint, data)
+        # Before, kimi-code drops the one entry that has a value of a wrong type, which has no line.
+        is_old = not features.has("alias-overrides", machine.engine)
+        may = error.client_can or (is_old and error.line is None)
+        data = {"path": error.path, "line": error.line, "column": error.column, "client_can": may}
+        status = "warning" if goes_by_environment(machine) else "error"
+        return Finding(status, str(error), error.hint, data)
     data = {"path": path, "bytes": len(content), "symlink_to": None}
     message = str(path)
     if path.is_symlink():

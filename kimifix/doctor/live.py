@@ -13,6 +13,7 @@ from kimifix.config.routes import PLATFORM_HEADER, platform_of
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
+from kimifix.outgoing import document_read
 from kimifix.secret import MASK
 from kimifix.verify import verify
 
@@ -85,7 +86,7 @@ def check_capture(machine: Machine, progress: Callable[[str], None]) -> Finding:
 def check_verify(machine: Machine, progress: Callable[[str], None]) -> Finding:
     """The installed client gets an answer from its default model."""
     try:
-        verify(machine, machine.document, None, progress)
+        verify(machine, document_read(machine), None, progress)
     except KimifixError as error:
         return Finding("error", error.message, error.hint, {"answered": False, "next": error.next})
     return Finding("ok", "kimi-code got an answer", data={"answered": True})

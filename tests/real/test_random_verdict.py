@@ -140,7 +140,8 @@ def agree(machine: Machine, *, seed: int, deep: bool) -> None:
     data["loop_control"] = {"max_retries_per_step": 1, "max_attempts_per_step": 1}
     for _ in range(chance.randint(1, 4)):
         change(data, chance)
-    machine.config.write_text(tomlkit.dumps(led(data, places)), encoding="utf-8")
+    encoding = chance.choice(["utf-8"] * 9 + ["utf-8-sig"])
+    machine.config.write_text(tomlkit.dumps(led(data, places)), encoding=encoding)
     if chance.random() < 0.2:
         for login in (machine.home / "credentials").glob("*.json"):
             login.write_text(json.dumps({**json.loads(login.read_text()), **chance.choice(LOGINS)}))
