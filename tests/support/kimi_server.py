@@ -177,7 +177,7 @@ class KimiServer:
         if path.endswith("/token"):
             return self._token(request)
         if "//" in path or "/v1/v1/" in path:
-            return _refusal(404, "resource_not_found_error", "url.not_found")
+            return _refusal(404, "resource_not_found_error", "method not found")
         if self.behaviour.refusal and path.endswith(("/chat/completions", "/messages")):
             return _refusal(*self.behaviour.refusal)
         if path.endswith("/chat/completions"):
