@@ -188,7 +188,7 @@ def _no_login(machine: Machine, read: Reading) -> str | None:
     slot = login.slot_of(managed, machine.env, managed=False)
     if slot is None:
         return f"the config has no managed provider with a login: `{config}`"
-    if any(slot != login.slot_of(managed, env, managed=True) for env in ({}, machine.env)):
+    if not login.is_shareable(managed, machine.env):
         url = managed.get("base_url")
         led = "or KIMI_CODE_BASE_URL or KIMI_CODE_OAUTH_HOST leads to another"
         return f"the login `{slot}` is not the one of `{url}`, {led}"

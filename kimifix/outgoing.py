@@ -382,6 +382,8 @@ def _again(machine: Machine) -> tuple[str, ...]:
     own, version = routes.credential_of(machine.document) or LOGIN, machine.version
     if own.name == "key-env" and version and not features.has("key-variable", version):
         return (applying(machine, "--credential", "key"),)
+    if own == LOGIN and not login.is_shareable(machine.document.managed, machine.env):
+        return ()  # `apply` would refuse it
     signed_in = machine.login is not None and machine.login.present
     return (applying(machine),) if signed_in or own != LOGIN else signing_in(machine, OWN)
 

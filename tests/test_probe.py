@@ -626,6 +626,22 @@ def test_a_model_of_the_environment_needs_no_config(
     assert bool(server.asked) is works
 
 
+@pytest.mark.parametrize(("variable", "typed"), [("KIMI_CODE_BASE_URL", 0), ("OTHER", 1)])
+def test_no_apply_is_named_that_would_be_refused(
+    kimifix: Kimifix, config: Path, variable: str, typed: int
+) -> None:
+    """As where a variable leads kimi-code to another login than that of the config."""
+    assert kimifix("apply", "--yes").code == 0
+    text = config.read_text().replace('default_model = "kimifix/kimi-for-coding"\n', "")
+    config.write_text(text)
+    env = {variable: "http://localhost:9/coding/v1"}
+    told = kimifix("doctor", "--probe", "--json", env=env).json
+    assert "`default_model` is not set" in told["verdict"]
+    assert len(told["next"]) == typed
+    for step in told["next"]:
+        assert kimifix(*shlex.split(step)[1:], "--yes", env=env).code == 0
+
+
 def use_own(config: Path, entry: str) -> None:
     """Let the default model be served by a provider of the user's own."""
     add(config, f"[providers.mine]\n{entry}")

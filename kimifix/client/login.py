@@ -70,6 +70,12 @@ def slot_of(provider: Mapping[str, Any], env: Mapping[str, str], *, managed: boo
     return f"{_DEFAULT_SLOT}-env-{sha256(pair.encode(errors='replace')).hexdigest()[:16]}"
 
 
+def is_shareable(provider: Mapping[str, Any], env: Mapping[str, str]) -> bool:
+    """Tell whether an own provider with the `oauth` table of ``provider`` gets the same login."""
+    slot = slot_of(provider, env, managed=False)
+    return all(slot == slot_of(provider, one, managed=True) for one in ({}, env))
+
+
 def is_at_home(
     provider: Mapping[str, Any], base_url: str, env: Mapping[str, str], *, managed: bool
 ) -> bool:
