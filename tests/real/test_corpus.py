@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import tomllib
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import pytest
 from support import corpus
+from support.clients import toml_parser
 from support.rounds import rounds
 
 from kimifix.config import routes
@@ -147,6 +151,43 @@ def test_damaged_documents_are_refused_or_hosts() -> None:
             valid += 1
     print(f"{tried} damaged documents tried, {valid} of them still hosts")
     assert valid > tried // 20
+
+
+# Reads texts in Base64 and prints of each whether it is TOML.
+TRIAL = """
+import { parse } from "smol-toml";
+import { readFileSync } from "node:fs";
+const isToml = (text) => {
+  try { parse(Buffer.from(text, "base64").toString()); return true } catch { return false }
+};
+console.log(JSON.stringify(JSON.parse(readFileSync(0)).map(isToml)));
+"""
+
+
+def test_what_is_beyond_doubt_is_refused_by_kimi_code_too() -> None:
+    """Its parser takes no text of which kimifix says that nobody can read it."""
+    random = Random(5)
+    texts = []
+    for found in [*corpus.valid(), *corpus.invalid()]:
+        for _ in range(rounds(6)):
+            content = _damaged(found.content, random)
+            try:
+                parse(content, PATH)
+            except ConfigError as error:
+                if not error.client_can and error.line is not None:
+                    texts.append(content)
+    node, folder = toml_parser()
+    done = subprocess.run(
+        [node, "--input-type=module", "-e", TRIAL],
+        cwd=folder,
+        input=json.dumps([b64encode(text).decode() for text in texts]).encode(),
+        capture_output=True,
+        check=True,
+    )
+    taken = [text for text, is_toml in zip(texts, json.loads(done.stdout), strict=True) if is_toml]
+    print(f"{len(texts)} texts, {len(taken)} of them taken by the parser of kimi-code")
+    assert taken == []
+    assert len(texts) > 500
 
 
 def _damaged(content: bytes, random: Random) -> bytes:

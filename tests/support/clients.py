@@ -17,6 +17,7 @@ PACKAGE = "@moonshot-ai/kimi-code"
 # kimi-code wants Node 22.19 or later; the packages that the npm package `node` brings
 # in by an install script of its own, named here directly so that no script has to run.
 _NODE = "24"
+_PARSER = "1.9.1"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,13 @@ def client(version: str) -> Client:
     programs = _installed(f"{PACKAGE}@{version}", f"kimi-code-{version}")
     node = _installed(f"{_node_package()}@{_NODE}", f"node-{_NODE}")
     return Client(version, programs, node)
+
+
+@cache
+def toml_parser() -> tuple[Path, Path]:
+    """Return Node, and a folder where it finds smol-toml, which kimi-code reads its config with."""
+    node = _installed(f"{_node_package()}@{_NODE}", f"node-{_NODE}")
+    return node / "node", _installed(f"smol-toml@{_PARSER}", f"smol-toml-{_PARSER}").parents[1]
 
 
 def can_install() -> bool:
