@@ -124,7 +124,7 @@ def test_only_bytes_that_were_there_are_called_the_same(
     """What we have made of edits, before an `apply` or between two, was never in the file."""
     if first:
         assert kimifix("apply", "--yes", *first).code == 0
-    config.write_text(others(config.read_text()))
+    config.write_bytes(others(config.read_bytes().decode()).encode())
     assert kimifix("apply", "--yes", "--platform", "kimi_cli").code == 0
     result = kimifix("revert", "--yes", "--json")
     assert result.json["exact"] is exact
