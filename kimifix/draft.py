@@ -96,7 +96,7 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
     """
     read = reading.read(machine.home.config)
     before = read.document
-    document_read(machine)  # raises where kimi-code could read nothing of what is written
+    document_read(machine, before)  # raises where kimi-code could read nothing of what is written
     if read.has_foreign_provider:
         raise KimifixError(
             f"the config has a provider named `{OWN}` that kimifix did not write",

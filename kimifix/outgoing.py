@@ -108,15 +108,15 @@ def describe(
     return told
 
 
-def document_read(machine: Machine) -> Document:
-    """Return the config as kimi-code reads it.
+def document_read(machine: Machine, document: Document | None = None) -> Document:
+    """Return ``document``, by default the config, as kimi-code reads it.
 
     Raises ``ConfigError`` where kimifix cannot read it and that matters, and ``UnsentError``
     where kimi-code cannot.
     """
     if goes_by_environment(machine):
         return Document({})
-    document, version = machine.document, machine.engine or NEWEST_KNOWN
+    document, version = document or machine.document, machine.engine or NEWEST_KNOWN
     fact, advice = f"`{document.too_large}` is a number too large for kimi-code", "mend it"
     if document.bom and not features.has("lenient-config", version):
         fact = f"kimi-code {version} cannot read a config with a byte order mark"
