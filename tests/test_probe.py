@@ -95,6 +95,13 @@ def config(server: Server, home: Path, tmp_path: Path, monkeypatch: pytest.Monke
     return write_config(home, signed_in(home, server))
 
 
+@pytest.fixture
+def client(version: str, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put kimi-code of ``version`` in the place of the one that ``config`` has brought."""
+    programs = install_client(tmp_path / version, version)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
+
+
 def signed_in(home: Path, server: Server, token: str = TOKEN) -> str:
     """Sign in to ``server`` and return the config, as the client names the slot."""
     text = LOGGED_IN.replace("https://api.kimi.com/coding/v1", server.stub.base_url)
@@ -479,19 +486,15 @@ def test_what_cannot_be_asked_says_what_to_do(
     assert KEY not in result.out + result.err
 
 
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(("version", "works"), [("2.1.0", False), ("9.0.0", None)])
 def test_a_newer_client_may_take_other_values(
     kimifix: Kimifix,
     server: Server,
     config: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    version: str,
     works: bool | None,
 ) -> None:
     """A value that no known version takes, in any model, keeps kimi-code from all of them."""
-    programs = install_client(tmp_path / version, version)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
     add(config, '[models.odd]\nprovider = "other"\nmodel = "odd"\nprotocol = "morse"')
     result = kimifix("doctor", "--probe", "--json")
     assert (result.code, result.json["works"]) == (1, works)
@@ -505,6 +508,7 @@ OTHER_LOGIN = 'oauth = { storage = "file", key = "oauth/x", oauth_host = "http:/
 HALF = '[providers.other]\ntype = "openai"\noauth = { storage = "file" }'
 
 
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     ("version", "line", "works", "fact"),
     [
@@ -530,16 +534,11 @@ def test_each_version_reads_the_config_in_its_own_way(
     kimifix: Kimifix,
     server: Server,
     config: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    version: str,
     line: str,
     works: bool | None,
     fact: str,
 ) -> None:
     """What one version passes over decides for another; a login is not sent astray."""
-    programs = install_client(tmp_path / version, version)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
     if line is HALF:
         add(config, line)
     else:
@@ -550,6 +549,7 @@ def test_each_version_reads_the_config_in_its_own_way(
     assert server.asked == [HONEST] * bool(works)
 
 
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     ("version", "head", "tail", "works", "fact"),
     [
@@ -570,17 +570,12 @@ def test_each_version_reads_the_config_in_its_own_way(
 def test_what_kimi_code_reads_and_what_kimifix_reads_are_told_apart(
     kimifix: Kimifix,
     config: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    version: str,
     head: str,
     tail: str,
     works: bool | None,
     fact: str,
 ) -> None:
     """Of a config that only one of the two can read, nothing is claimed that is not known."""
-    programs = install_client(tmp_path / version, version)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
     text = f"{head}{config.read_text(encoding='utf-8')}\n[services]\n{tail}"
     config.write_text(text, encoding="utf-8")
     result = kimifix("doctor", "--probe", "--json")
@@ -588,6 +583,7 @@ def test_what_kimi_code_reads_and_what_kimifix_reads_are_told_apart(
     assert fact in result.json["verdict"]
 
 
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     ("version", "content", "works"),
     [
@@ -603,16 +599,12 @@ def test_a_model_of_the_environment_needs_no_config(
     kimifix: Kimifix,
     server: Server,
     config: Path,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    version: str,
     content: str | None,
     works: bool,
     home_exists: bool,
 ) -> None:
     """From 0.33.0 on not even one that can be read: as in a container, where nothing else is."""
-    programs = install_client(tmp_path / version, version)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
     environment = {"NAME": "kimi-for-coding", "API_KEY": KEY, "BASE_URL": server.stub.base_url}
     for name, value in environment.items():
         monkeypatch.setenv(f"KIMI_MODEL_{name}", value)
@@ -649,6 +641,7 @@ def use_own(config: Path, entry: str) -> None:
     config.write_text(text)
 
 
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     ("version", "line", "path"),
     [
@@ -662,21 +655,17 @@ def test_the_address_is_that_of_the_version(
     kimifix: Kimifix,
     server: Server,
     config: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    version: str,
     line: str,
     path: str,
 ) -> None:
     """Before 0.33.0 a `/v1` at the end stays; of slashes there, all versions take one off."""
-    programs = install_client(tmp_path / version, version)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
     entry = line.format(root=server.stub.base_url.removesuffix("/v1"))
     use_own(config, f'api_key = "{KEY}"\n{entry}')
     kimifix("doctor", "--probe")
     assert server.stub.requests[0].line.split()[1].partition("?")[0] == path
 
 
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     ("version", "kind", "surface", "works"),
     [
@@ -690,16 +679,12 @@ def test_a_key_of_the_shell_serves_old_versions_on_the_one_surface(
     kimifix: Kimifix,
     server: Server,
     config: Path,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    version: str,
     kind: str,
     surface: str,
     works: bool,
 ) -> None:
     """The library of the other one takes none from the environment."""
-    programs = install_client(tmp_path / version, version)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
     for name in ("KIMI_API_KEY", "ANTHROPIC_API_KEY"):
         monkeypatch.setenv(name, KEY)
     use_own(config, f'type = "{kind}"\nbase_url = "{server.stub.base_url}"')
@@ -708,6 +693,7 @@ def test_a_key_of_the_shell_serves_old_versions_on_the_one_surface(
     assert kimifix("doctor", "--probe", "--json").json["works"] is works
 
 
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     ("version", "flag", "works"),
     [
@@ -719,15 +705,11 @@ def test_a_key_of_the_shell_serves_old_versions_on_the_one_surface(
 def test_an_environment_variable_chooses_the_engine(
     kimifix: Kimifix,
     config: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     version: str,
     flag: str,
     works: bool,
 ) -> None:
     """With the other engine the rules of the other versions hold, as long as there are two."""
-    programs = install_client(tmp_path / version, version)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}/usr/bin:/bin")
     config.write_text(config.read_text().replace(MODEL, f'{MODEL}\nprovider_id = "nobody"'))
     result = kimifix("doctor", "--probe", "--json", env={flag: "on"})
     assert result.json["works"] is works
