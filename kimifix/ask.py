@@ -1,6 +1,6 @@
 """Asking the server, for `doctor --probe` and `apply --route auto`: what to ask, and to whom."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -82,7 +82,7 @@ def probe(
     if judged.recommendation.startswith("apply") and not steps:
         notes = [f"first rename the provider `{OWN}`, which kimifix did not write"]
     elif judged.verdict == "quota" and len(answers) < judging.MOST_REQUESTS:
-        notes = [*usage(taken.out.base_url, taken.out.secret, machine.env)]
+        notes = [*usage(taken.out.base_url, taken.out.secret, _network(machine))]
     elif judged.recommendation == "keep" and judged.open:
         notes = [f"`{taken.command}` takes the milder route"]
     elif judged.verdict == "overload" and judged.open and not steps:
@@ -195,8 +195,15 @@ def _ask(machine: Machine, candidate: _Candidate) -> Answer:
         model=out.model,
         headers=headers,
         credential=out.secret,
-        env=machine.env,
+        env=_network(machine),
     )
+
+
+def _network(machine: Machine) -> Mapping[str, str]:
+    """Return the environment, without a proxy for a client that takes none."""
+    if machine.version and not features.has("proxies", machine.version):
+        return {**machine.env, "NO_PROXY": "*", "no_proxy": "*"}
+    return machine.env
 
 
 def _next(machine: Machine, judged: Judgement, taken: _Candidate) -> tuple[str, ...]:
@@ -210,7 +217,8 @@ def _next(machine: Machine, judged: Judgement, taken: _Candidate) -> tuple[str, 
         if taken.request and machine.reading.has_foreign_default:
             steps += (machine.kimi("-m", out.alias),)
     elif judged.works is None:
-        steps = (renewing(machine),)
+        is_login = judged.verdict == "credential"
+        steps = (renewing(machine) if is_login else machine.kimifix("doctor", "--verify"),)
     elif out.provider == OWN and judged.verdict == "model":
         is_stale = out.alias in routes.drift(machine.document).stale  # there is another by now
         steps = (machine.kimifix("apply"),) if is_stale else ()

@@ -71,7 +71,7 @@ def test_archives_hold_one_date() -> None:
 def test_one_set_of_wheels_serves_every_system() -> None:
     """No package asks for another by system or version of Python; all run on each of them."""
     names = {metadata(path)["Name"] for path in DEPENDENCIES}
-    assert names == {"click", "platformdirs", "tomlkit"}
+    assert names == {"certifi", "click", "platformdirs", "tomlkit"}
     required = [
         line for path in DEPENDENCIES for line in metadata(path).get_all("Requires-Dist", [])
     ]
@@ -133,13 +133,15 @@ def test_zipapp_applies_and_reverts(user: dict[str, str], tmp_path: Path) -> Non
 
 
 def test_zipapp_finds_its_data(user: dict[str, str]) -> None:
-    """The catalogue of answers and the guard are read from inside the archive."""
+    """The catalogue of answers, the guard and the certificates are read from inside the archive."""
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from kimifix.server.answers import classify; print(classify(500, None, None).verdict)\n"
-        "import pkgutil; print(len(pkgutil.get_data('kimifix.client', 'guard.cjs')) > 0)"
+        "import pkgutil; print(len(pkgutil.get_data('kimifix.client', 'guard.cjs')) > 0)\n"
+        "from kimifix.server.transport import _tls_context\n"
+        "print(len(_tls_context({}).get_ca_certs()) > 100)"
     )
-    assert run("-c", program, PYZ, env=user) == "server\nTrue\n"
+    assert run("-c", program, PYZ, env=user) == "server\nTrue\nTrue\n"
 
 
 def test_zipapp_speaks_chinese(user: dict[str, str]) -> None:

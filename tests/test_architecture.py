@@ -22,6 +22,7 @@ TOP = (*PRINTED, "kimifix.help", "kimifix.cli", "kimifix.output", "kimifix.__mai
 FOUNDATION = ("kimifix.errors", "kimifix.reader", "kimifix.secret", "kimifix.words")
 # Who may import a third-party package.
 THIRD_PARTY = {
+    "certifi": ("kimifix.server.transport",),
     "click": ("kimifix.cli", "kimifix.help", "kimifix.output", "kimifix.terminal"),
     "tomlkit": ("kimifix.config.edit",),
     "platformdirs": ("kimifix.config.storage",),

@@ -34,10 +34,10 @@ def test_command_is_installed() -> None:
 
 
 def test_depends_on_three_packages() -> None:
-    """Nothing is installed beside kimifix but click, platformdirs and tomlkit."""
+    """Nothing is installed beside kimifix but certifi, click, platformdirs and tomlkit."""
     requirements = distribution("kimifix").requires or []
     names = {match[0] for line in requirements if (match := re.match(r"[\w.-]+", line))}
-    assert names == {"click", "platformdirs", "tomlkit"}
+    assert names == {"certifi", "click", "platformdirs", "tomlkit"}
 
 
 def test_ships_its_types() -> None:

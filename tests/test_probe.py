@@ -18,17 +18,12 @@ from support import catalogue
 from support.catalogue import Row
 from support.command import Kimifix, Result
 from support.configs import LOGGED_IN, install_client, sign_in, slot_at, write_config
-from support.stub_server import Request, Stub, response
+from support.stub_server import Request, Stub, response, stream, tunnel_to
 
 TOKEN = "token-of-the-login"
 KEY = "sk-kimi-key-of-the-console"
-COMPLETION = {
-    "id": "c",
-    "object": "chat.completion",
-    "type": "message",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "p"}}],
-    "content": [{"type": "text", "text": "p"}],
-}
+# Either surface begins its answer like that.
+COMPLETION = stream({"type": "message_start", "message": {}, "choices": [{"index": 0}]})
 USAGE = {
     "usage": {"used": "40", "limit": "1000", "resetTime": "2026-08-03T05:20:51Z"},
     "limits": [
@@ -74,7 +69,7 @@ class Server:
         if question[0] == "usage":
             body = response(404) if self.usage is None else response(200, self.usage)
         elif row is None:
-            body = response(200, COMPLETION, "content-type: application/json")
+            body = response(200, COMPLETION, "content-type: text/event-stream")
         else:
             body = response(row.status, row.body("openai"), "content-type: application/json")
         connection.sendall(body)
@@ -1037,6 +1032,39 @@ def test_unreachable_server_is_an_answer(kimifix: Kimifix, server: Server, confi
     result = kimifix("doctor", "--probe", "--json", env=env)
     assert probe_of(result)["data"]["verdict"] == "unreachable"
     assert (result.code, result.json["next"]) == (1, [])
+
+
+def test_what_kimi_code_alone_can_ask_is_left_to_it(
+    kimifix: Kimifix, server: Server, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no verdict then, but the command that leads to one; nothing is applied."""
+    moved = response(308, b"", "location: /elsewhere/chat/completions")
+    monkeypatch.setattr(server.stub, "reply", moved)
+    result = kimifix("doctor", "--probe", "--json")
+    assert (result.code, result.json["works"]) == (1, None)
+    assert result.json["next"] == ["kimifix doctor --verify"]
+    assert "kimifix cannot ask as kimi-code does" in result.json["verdict"]
+    refused = kimifix("apply", "--yes", "--route", "auto")
+    assert refused.code == 1
+    assert "next: kimifix doctor --verify" in refused.err
+    assert "kimifix" not in config.read_text()
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize(("version", "works"), [("0.10.0", False), ("2.1.0", True)])
+def test_a_proxy_serves_the_versions_that_take_one(
+    kimifix: Kimifix, server: Server, *, works: bool
+) -> None:
+    """The others ask directly, so kimifix does."""
+    with Stub(tunnel_to(server.stub.port)) as proxy:
+        env = {
+            "KIMI_MODEL_NAME": "m",
+            "KIMI_MODEL_API_KEY": KEY,
+            "KIMI_MODEL_BASE_URL": "http://kimi.invalid/v1",
+            "HTTP_PROXY": f"http://127.0.0.1:{proxy.port}",
+        }
+        result = kimifix("doctor", "--probe", "--json", env=env)
+    assert result.json["works"] is works, result.json["verdict"]
 
 
 def test_no_socket_without_probe(kimifix: Kimifix, server: Server, config: Path) -> None:

@@ -18,7 +18,7 @@ AboutServer = Literal["overload", "server", "unreachable"]
 Verdict = Literal["accepted", AboutAccount, AboutRequest, AboutServer, "unknown"]
 NotConnected = Literal["unsendable", "dns", "refused", "timeout", "network", "tls", "proxy"]
 NotUnderstood = Literal["redirect", "broken", "foreign"]
-Problem = Literal[NotConnected, NotUnderstood]
+Problem = Literal[NotConnected, NotUnderstood, "slow", "unasked"]
 
 # What servers call a request: a UUID, hexadecimal digits, a ULID, an id of the Anthropic-style
 # API. Anything else in its place may be a name of somebody's.
@@ -31,11 +31,15 @@ CATALOGUE = tables("server/answers.toml")
 
 
 class Meaning(NamedTuple):
-    """A verdict, what it says in words, and what to do: phrases without a full stop."""
+    """A verdict, what it says in words, and what to do: phrases without a full stop.
+
+    ``client_can`` is whether kimi-code may get an answer where kimifix got none.
+    """
 
     verdict: Verdict
     meaning: str
     advice: str
+    client_can: bool = False
 
 
 # What a request stands for: what goes out now; what was applied, where the default model has

@@ -27,7 +27,8 @@ class Judgement:
 
     ``verdict`` is that of what goes out now, None where nothing does. ``sentence`` says what
     is true, ``advice`` what to do; ``open`` is what was let in besides, if anything.
-    ``works`` is whether kimi-code gets an answer, None where it would renew its login first.
+    ``works`` is whether kimi-code gets an answer, None where it alone can tell: it would renew
+    its login first, or goes a way that kimifix does not.
     """
 
     verdict: Verdict | None
@@ -190,7 +191,8 @@ def _hands_off(answer: Answer, opening: str, patched: bool = False) -> Judgement
     if answer.verdict == "suspended" and patched:
         advice = "undo the fix, then write to the vendor's support"
         return Judgement("suspended", sentence, advice, "revert")
-    return Judgement(answer.verdict, sentence, answer.meaning.advice)
+    works = None if answer.meaning.client_can else False
+    return Judgement(answer.verdict, sentence, answer.meaning.advice, works=works)
 
 
 def _notes(others: Sequence[Answer], is_old: bool) -> tuple[str, ...]:

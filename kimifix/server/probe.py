@@ -109,15 +109,19 @@ def _body(model: str) -> dict[str, Any]:
     # The client says `max_completion_tokens` on the OpenAI-style surface; `max_tokens` is
     # understood on both, and nothing in the headers depends on it.
     messages = [{"role": "user", "content": "hi"}]
-    return {"model": model, "messages": messages, "max_tokens": 1, "stream": False}
+    return {"model": model, "messages": messages, "max_tokens": 1, "stream": True}
 
 
 def _answer(probe: Probe, reply: Reply) -> Answer:
     status = reply.status
     if reply.location is not None:
         message = _clean(f"HTTP {status} leads to {_origin(reply.location)}")
-        return Answer(probe, status, None, message, "redirect")
-    data = _json(reply.body)
+        # The client follows, and asks there again with the same method only by these two.
+        return Answer(
+            probe, status, None, message, "unasked" if status in (307, 308) else "redirect"
+        )
+    event = _event(reply.body)
+    data = _json(event or reply.body)
     if data is None:
         if not reply.whole:
             return Answer(probe, status, None, "the answer broke off", "broken")
@@ -125,9 +129,11 @@ def _answer(probe: Probe, reply: Reply) -> Answer:
     error_type, message = _error(data)
     if status != 200:
         return Answer(probe, status, error_type, message)
-    if _is_completion(probe.surface, data):
+    is_completion = _is_completion(probe.surface, data)
+    if is_completion and event:
         return Answer(probe, status)
-    return Answer(probe, status, error_type, message or "JSON, but no completion", "foreign")
+    fault = "not a stream, which kimi-code needs" if is_completion else "JSON, but no completion"
+    return Answer(probe, status, error_type, message or fault, "foreign")
 
 
 def _origin(location: str) -> str:
@@ -144,14 +150,16 @@ def _origin(location: str) -> str:
     return f"{origin}:{port}" if port else origin
 
 
-def _json(body: bytes) -> dict[str, Any] | None:
-    """Return the object that the body is, or that begins a stream, which a gateway may send."""
-    events = (line[5:] for line in body.splitlines() if line.startswith(b"data:"))
-    for text in (body, next(events, b"")):
-        with suppress(ValueError, RecursionError):
-            data = json.loads(text.decode("utf-8-sig"))
-            if isinstance(data, dict):
-                return data
+def _event(body: bytes) -> bytes:
+    """Return the data of the first event where the body is a stream, else nothing."""
+    return next((line[5:] for line in body.splitlines() if line.startswith(b"data:")), b"")
+
+
+def _json(text: bytes) -> dict[str, Any] | None:
+    """Return the object that the text is, None where it is none."""
+    with suppress(ValueError, RecursionError):
+        data = json.loads(text.decode("utf-8-sig"))
+        return data if isinstance(data, dict) else None
     return None
 
 

@@ -1,8 +1,9 @@
 """One HTTP request: headers exactly as given, no redirect followed, an end to time and size.
 
 `http.client` sends it in a thread of its own, for neither the resolver nor a server that
-trickles keeps to a time limit. Which proxy it goes through follows the rules of the client,
-as in the source of kimi-code 2.1.0 and its HTTP library (undici 7.27).
+trickles keeps to a time limit. Which addresses, proxies and certificates will do follows the
+rules of the client: its source, Node's and that of its HTTP library (undici 7.27), and runs of
+0.25.0, 0.38.0 and 2.1.0.
 """
 
 import base64
@@ -10,14 +11,18 @@ import http.client
 import re
 import socket
 import ssl
+import sys
 import threading
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+import certifi
+
+from kimifix.reader import tables
 from kimifix.secret import Secret, register
 from kimifix.server.answers import REQUEST_ID, Problem
 
@@ -28,7 +33,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = r"[\w-][\w.-]*|[0-9a-f.]*:[0-9a-f:.]+"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_NEVER_SENT = tables("server/fetch.toml")
 
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _NAMES_OF_REQUEST = ("x-msh-request-id", "x-request-id", "request-id", "x-trace-id")
 _TUNNEL_REFUSED = "Tunnel connection failed: "  # as `http.client` begins its OSError
@@ -79,35 +86,41 @@ class Reply:
 
 
 class Proxy(NamedTuple):
-    """An HTTP proxy; ``authorization`` is the value of its `Proxy-Authorization`."""
+    """A proxy; ``authorization`` is the value of its `Proxy-Authorization`."""
 
-    host: str
-    port: int
+    to: Target
     authorization: Secret | None = None
 
 
 def target(url: str) -> Target:
-    """Return where ``url`` leads; user and password in it are dropped.
+    """Return where ``url`` leads; raises ``TransportError`` where the client asks nobody."""
+    to, parts = _parsed(url)
+    if parts.username or parts.password:
+        message = "base_url has a user or a password in it, and kimi-code refuses that"
+        raise TransportError("unsendable", message)
+    if to.port in _NEVER_SENT["ports"]:
+        message = f"base_url names port {to.port}, which kimi-code never asks"
+        raise TransportError("unsendable", message)
+    return to
 
-    Raises ``TransportError`` for what is no http or https URL.
-    """
-    url = url.strip()
+
+def _parsed(url: str) -> tuple[Target, SplitResult]:
+    """Return where ``url`` leads, read as JavaScript does: slashes may lean, miss or abound."""
+    url = re.sub(r"^(https?):/*", r"\1://", url.strip().replace("\\", "/"), flags=re.IGNORECASE)
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        host, port = unquote(parts.hostname or ""), parts.port
         register(parts.password or "")
-        if host and not host.isascii():
+        if not host.isascii():
             host = host.encode("idna").decode("ascii")
     except ValueError:  # UnicodeError included
         raise TransportError("unsendable", "base_url is not a valid URL") from None
-    # A backslash ends the host for the client, but not for Python: nobody shall differ
-    # about who gets to see the credential.
-    odd = re.search(r"[\s\\]", parts.netloc) or not re.fullmatch(_HOST, host or "", re.ASCII)
-    if odd or host is None or parts.scheme not in _DEFAULT_PORTS:
+    odd = re.search(r"\s", parts.netloc) or not re.fullmatch(_HOST, host, re.ASCII)
+    if odd or parts.scheme not in _DEFAULT_PORTS:
         raise TransportError("unsendable", "base_url is not an http or https URL")
     whole = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     path = quote(whole, safe="/%:@!$&'()*+,;=~-._?")
-    return Target(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], path)
+    return Target(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], path), parts
 
 
 def send(
@@ -120,14 +133,15 @@ def send(
     """Return the answer to one request, a GET without ``body``, else a POST.
 
     All of it, name lookup, proxy and TLS included, takes at most ``seconds``. ``env`` says
-    which proxy to use and, in NODE_EXTRA_CA_CERTS, which further certificates the client
-    trusts. Raises ``TransportError``.
+    which proxy to use and which certificates the client trusts. Raises ``TransportError``.
     """
     sized = () if body is None else (("content-length", str(len(body))),)
     lines = [("host", to.authority), *headers, *sized]
     for name, value in lines:
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise TransportError("unsendable", f"no header can carry this value: {name}")
+        if name.lower() in _NEVER_SENT["headers"]:
+            raise TransportError("unsendable", f"kimi-code sends no such header: {name}")
     exchange = _Exchange(to, lines, body, env, seconds)
     # A thread that is held back, by the resolver for example, does not hold us back.
     thread = threading.Thread(target=exchange.run, daemon=True)
@@ -174,7 +188,7 @@ class _Exchange:
     def _prepared(self) -> http.client.HTTPConnection:
         to = self.to
         self.proxy = proxy = proxy_for(to, self.env)
-        host, port = (proxy.host, proxy.port) if proxy else (to.host, to.port)
+        host, port = (proxy.to.host, proxy.to.port) if proxy else (to.host, to.port)
         # An address that swallows packets must leave time for the next one.
         seconds = self.seconds / 2
         connection = http.client.HTTPConnection(host, port, timeout=seconds)
@@ -190,7 +204,7 @@ class _Exchange:
         return connection
 
     def _response(self, *args: Any, **options: Any) -> http.client.HTTPResponse:
-        return self.responses.enter_context(_capped(*args, **options))
+        return self.responses.enter_context(_Response(*args, **options))
 
     def _reply(self, connection: http.client.HTTPConnection) -> Reply:
         method = "GET" if self.body is None else "POST"
@@ -217,18 +231,31 @@ class _Exchange:
     def explained(self, error: Exception) -> Exception:
         """Return ``error`` in the user's words; as it is where it is a bug."""
         proxy = self.proxy if self.connected is None else None
-        who = f"the proxy {proxy.host}:{proxy.port}" if proxy else self.to.authority
+        who = f"the proxy {proxy.to.host}:{proxy.to.port}" if proxy else self.to.authority
+        problem, text = self._told(error, who, proxy)
+        if problem is None:
+            return error
+        if proxy and problem not in ("tls", "unasked"):
+            problem = "proxy"
+        elif self.connected is None and (name := _ignored(self.to, self.env)):
+            text += f"; kimi-code ignores {name}, which is not of the form http://host:port"
+        return TransportError(problem, text, self.status)
+
+    def _told(self, error: Exception, who: str, proxy: Proxy | None) -> tuple[Problem | None, str]:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        problem: Problem
+        problem: Problem | None = None
+        text = ""
         match error:
             case TimeoutError() if self.status is not None:
-                problem, text = "timeout", "the answer began, but did not end in time"
+                problem, text = "slow", "the answer began, but did not end in time"
             case TimeoutError():
-                problem, text = "timeout", f"no answer within {self.seconds:g} s"
+                problem = "slow" if self.connected else "timeout"
+                text = f"no answer within {self.seconds:g} s"
             case OSError() | ValueError() | http.client.HTTPException() if self.status:
                 problem, text = "broken", "the answer broke off"
             case ssl.SSLCertVerificationError():
-                problem, text = "tls", f"the certificate is not trusted: {error.verify_message}"
+                problem = "unasked" if _trusts_more(self.env) else "tls"
+                text = f"the certificate is not trusted: {error.verify_message}"
             case ssl.SSLError() if not isinstance(error, ssl.SSLEOFError):
                 detail = (error.reason or "failed").replace("_", " ").lower()
                 problem, text = "tls", f"the TLS handshake failed: {detail}"
@@ -244,31 +271,35 @@ class _Exchange:
                 problem, text = "network", f"{reason} ({who})" if proxy else reason
             case ValueError() | http.client.HTTPException():
                 problem, text = "broken", f"{who} does not speak HTTP"
-            case _:
-                return error
-        by_proxy = proxy and problem != "tls"
-        return TransportError("proxy" if by_proxy else problem, text, self.status)
+        return problem, text
 
 
-def _capped(sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:
-    """Return a response that ends after ``_MOST_BYTES``, head and interim answers included.
+class _Response(http.client.HTTPResponse):
+    """A response that ends after ``_MOST_BYTES``, head and interim answers included.
 
     `http.client` bounds a line and the number of headers; not how many interim answers
     come, nor what a chunk of negative size is read to.
     """
-    response = http.client.HTTPResponse(sock, *args, **options)
-    read, left = response.fp.raw.readinto, _MOST_BYTES
 
-    def readinto(buffer: Any) -> int | None:
-        nonlocal left
-        count = read(buffer)
-        left -= count or 0
-        if left < 0:
-            raise http.client.HTTPException("too long")
-        return count
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        read, left = self.fp.raw.readinto, _MOST_BYTES
 
-    response.fp.raw.readinto = readinto  # type: ignore[method-assign]
-    return response
+        def readinto(buffer: Any) -> int | None:
+            nonlocal left
+            count = read(buffer)
+            left -= count or 0
+            if left < 0:
+                raise http.client.HTTPException("too long")
+            return count
+
+        self.fp.raw.readinto = readinto  # type: ignore[method-assign]
+
+    def begin(self) -> None:
+        super().begin()
+        while 101 < self.status < 200:  # `http.client` takes none but 100 for an interim answer
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:
@@ -281,9 +312,13 @@ def _decoded(body: bytes, encoding: str) -> bytes:
 
 
 def _tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    # As lenient as the client's Node: certificates of companies' proxies often lack
-    # what the strict reading, a default from Python 3.13 on, asks for.
+    """Return what trusts whom the client's Node trusts: it asks the system only if told to."""
+    is_openssl = "--use-openssl-ca" in env.get("NODE_OPTIONS", "")
+    context = ssl.create_default_context(cadata=None if is_openssl else certifi.contents())
+    if _asks_system(env):
+        context.load_default_certs()
+    # As lenient as Node: certificates of companies' proxies often lack what the strict
+    # reading, a default from Python 3.13 on, asks for.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if env.get("NODE_EXTRA_CA_CERTS"):
         with suppress(OSError):  # Node warns of an unreadable file and goes on, too
@@ -291,45 +326,80 @@ def _tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-def proxy_for(to: Target, env: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy on the way ``to`` the server, None where it is asked directly.
+def _asks_system(env: Mapping[str, str]) -> bool:
+    options = env.get("NODE_OPTIONS", "")
+    return env.get("NODE_USE_SYSTEM_CA") == "1" or "--use-system-ca" in options
 
-    Raises ``TransportError`` for a proxy that kimifix cannot use.
+
+def _trusts_more(env: Mapping[str, str]) -> bool:
+    """Tell whether the client may trust a certificate that ``_tls_context`` does not."""
+    is_keychain = sys.platform == "darwin" and _asks_system(env)  # Python cannot read it
+    return is_keychain or env.get("NODE_TLS_REJECT_UNAUTHORIZED") == "0"
+
+
+def proxy_for(to: Target, env: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy on the way ``to`` the server, None where the client asks directly.
+
+    It does so, too, where a variable is no URL of a proxy, whatever the others say. Raises
+    ``TransportError`` for a proxy that the client can use, and kimifix cannot.
     """
+    named = _variables(to, env)
+    chosen = _chosen(named)
+    # The variable of http serves https as well, and one of SOCKS both.
+    name = chosen.get(to.scheme) or chosen.get("http") or (not chosen and next(iter(named), None))
+    if not name or _ignored(to, env):
+        return None
+    proxy = _parsed_proxy(named[name])
+    if proxy is None or proxy.to.scheme != "http":
+        message = f"kimifix cannot ask through the kind of proxy that {name.upper()} names"
+        raise TransportError("unasked", message)
+    return proxy
+
+
+def _variables(to: Target, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by name that may lead through a proxy ``to`` the server."""
     # A name in lower case wins over that in upper case, which is sorted before it.
     spelled = (name for name in sorted(env) if name.islower() or name.isupper())
     named = {name.lower(): env[name].strip() for name in spelled if env[name].strip()}
     if _is_excepted(to, named.get("no_proxy", "").lower()):
-        return None
-    # The variable of http serves https as well.
-    names = (f"{to.scheme}_proxy", "all_proxy", "http_proxy")
-    given = {name: named[name] for name in names if name in named}
-    for name, value in given.items():
-        if not re.match(r"socks\w*:", value, re.IGNORECASE):
-            return _parsed_proxy(name, value)
-    if not given:
-        return None
-    raise TransportError(
-        "proxy",
-        f"{next(iter(given)).upper()} names a SOCKS proxy, through which kimifix cannot ask: "
-        "set HTTPS_PROXY to an HTTP proxy for this run",
-    )
+        return {}
+    return {name: named[name] for name in _PROXIES if name in named}
 
 
-def _parsed_proxy(name: str, value: str) -> Proxy:
-    to = None
-    with suppress(TransportError):
-        to = target(value)
-    if to is None or to.scheme != "http":
-        raise TransportError("proxy", f"{name.upper()} is not of the form http://host:port")
-    url = urlsplit(value)
-    if url.username is None:
-        return Proxy(to.host, to.port)
-    user, password = unquote(url.username), unquote(url.password or "")
-    pair = base64.b64encode(f"{user}:{password}".encode()).decode()
-    for secret in (url.password or "", password, pair):
+def _chosen(named: Mapping[str, str]) -> dict[str, str]:
+    """Return the variable of a proxy of HTTP for each scheme, if there is any."""
+    is_socks = re.compile(r"socks\w*:", re.IGNORECASE).match
+    wanted = {scheme: (f"{scheme}_proxy", "all_proxy") for scheme in ("http", "https")}
+    usable = {
+        scheme: [name for name in names if name in named and not is_socks(named[name])]
+        for scheme, names in wanted.items()
+    }
+    return {scheme: names[0] for scheme, names in usable.items() if names}
+
+
+def _ignored(to: Target, env: Mapping[str, str]) -> str | None:
+    """Return the variable for which the client ignores all of them, None where there is none."""
+    named = _variables(to, env)
+    wrong = (name for name in _chosen(named).values() if _parsed_proxy(named[name]) is None)
+    return next(map(str.upper, wrong), None)
+
+
+def _parsed_proxy(value: str) -> Proxy | None:
+    """Return the proxy that ``value`` names, None where the client takes it for none."""
+    try:
+        to, url = _parsed(value)
+    except TransportError:
+        return None
+    user, password = url.username or "", url.password or ""
+    if to.path != "/" or url.fragment or re.search(r"%(?![0-9A-Fa-f]{2})", user + password):
+        return None
+    if not (user and password):
+        return Proxy(to)
+    plain = f"{unquote(user)}:{unquote(password)}"
+    pair = base64.b64encode(plain.encode()).decode()
+    for secret in (password, unquote(password), pair):
         register(secret)
-    return Proxy(to.host, to.port, Secret(f"Basic {pair}"))
+    return Proxy(to, Secret(f"Basic {pair}"))
 
 
 def _is_excepted(to: Target, exceptions: str) -> bool:

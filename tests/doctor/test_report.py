@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 from support import catalogue
 from support.command import Kimifix
 from support.configs import LOGGED_IN, install_client, sign_in, slot_at, write_config
 from support.platforms import posix, symlinks
-from support.stub_server import Request, Stub, response
+from support.stub_server import Request, Stub, response, stream
 
 from kimifix.config import routes
 from kimifix.doctor import CHECKS, report
@@ -40,8 +40,8 @@ def server() -> Iterator[Stub]:
         headers = {name.lower(): value for name, value in request.headers}
         asked = (f"x-request-id: {MARK}-proxy", f"x-msh-request-id: {REQUEST_ID}")
         if headers.get("x-msh-platform") == "kimi_cli":
-            body: dict[str, Any] = {"object": "chat.completion", "choices": [], "id": MARK}
-            connection.sendall(response(200, body, *asked))
+            chunk = {"object": "chat.completion.chunk", "choices": [], "id": MARK}
+            connection.sendall(response(200, stream(chunk), *asked))
             return
         told = f"{catalogue.IDENTITY.message} {MARK}ed for /home/{MARK} by {MARK}@example.test"
         body = replace(catalogue.IDENTITY, message=told).body("openai")

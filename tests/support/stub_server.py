@@ -49,6 +49,11 @@ def response(
     return "\r\n".join(lines).encode() + data
 
 
+def stream(data: dict[str, Any]) -> bytes:
+    """Return the body of a streamed answer whose first event is ``data``."""
+    return f"data: {json.dumps(data)}\n\ndata: [DONE]\n\n".encode()
+
+
 @dataclass
 class Stub:
     """Answers every request with ``reply``, or lets ``reply`` talk to the connection.

@@ -6,7 +6,7 @@ import socket
 import sys
 
 from support.catalogue import Row
-from support.stub_server import Request, Talk, response
+from support.stub_server import Request, Talk, response, stream
 
 HOST = "api.kimi.com"
 HONEST = ("openai", "kimi_code_cli")
@@ -38,12 +38,12 @@ def answering(answers: Answers) -> Talk:
     def talk(connection: socket.socket, request: Request) -> None:
         surface = "anthropic" if "/messages" in request.line else "openai"
         platform = {name.lower(): value for name, value in request.headers}.get("x-msh-platform")
-        body: dict[str, object] = {"type": "message", "object": "chat.completion", "choices": []}
-        body |= {"role": "assistant", "content": [], "id": "x"}
         row = answers.get((surface, platform))
-        if row is not None:
-            body = row.body("anthropic" if surface == "anthropic" else "openai")
-        status = row.status if row is not None else 200
-        connection.sendall(response(status, body, "content-type: application/json"))
+        if row is None:
+            body = stream({"type": "message_start", "message": {}, "choices": [], "id": "x"})
+            connection.sendall(response(200, body, "content-type: text/event-stream"))
+        else:
+            refusal = row.body("anthropic" if surface == "anthropic" else "openai")
+            connection.sendall(response(row.status, refusal, "content-type: application/json"))
 
     return talk

@@ -1,0 +1,199 @@
+"""The verdict beside the real client where the way to the server is odd.
+
+Addresses, proxies, certificates, headers and answers that make a difference only below the
+config. In each case the client asks one question, and `doctor --probe` says what it gets.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Mapping
+from functools import partial
+from urllib.parse import urlsplit
+
+import pytest
+import tomlkit
+from support import certificate as certificates
+from support import kimi_server
+from support.certificate import Certificate
+from support.kimi_server import KEY, KimiServer
+from support.machine import Machine
+from support.stub_server import Request, Stub, Talk, response, tunnel_to
+from support.verdicts import at_once, examined
+
+# Where a request leads, by the address of the server, and how: what is set in the environment,
+# and whether kimifix can tell. `api.kimi.test` is known to the proxy alone.
+FAR = "http://api.kimi.test:{port}/coding/v1"
+PROXY = "http://127.0.0.1:{proxy}"
+WAYS: Mapping[str, tuple[str, Mapping[str, str], bool]] = {
+    "through a proxy": (FAR, {"HTTP_PROXY": PROXY}, True),
+    "through the proxy for all": (FAR, {"ALL_PROXY": f"{PROXY}/"}, True),
+    "past a proxy of https": (FAR, {"HTTPS_PROXY": PROXY}, True),
+    "past an exception": (FAR, {"HTTP_PROXY": PROXY, "NO_PROXY": "kimi.test"}, True),
+    "a proxy without scheme": (FAR, {"HTTP_PROXY": "127.0.0.1:{proxy}"}, True),
+    "a proxy with a path": (FAR, {"HTTP_PROXY": f"{PROXY}/path"}, True),
+    "a bad proxy beside a good one": (FAR, {"HTTP_PROXY": PROXY, "HTTPS_PROXY": "x:1"}, True),
+    "a bad proxy that nobody needs": ("{base}", {"HTTP_PROXY": "127.0.0.1:{proxy}"}, True),
+    "SOCKS": (FAR, {"ALL_PROXY": "socks5://127.0.0.1:{proxy}"}, False),
+    "a user in the address": ("http://user:pw@127.0.0.1:{port}/coding/v1", {}, True),
+    "a user alone": ("http://user@127.0.0.1:{port}/coding/v1", {}, True),
+    "a backslash": ("http://127.0.0.1:{port}\\coding\\v1", {}, True),
+    "one slash": ("http:/127.0.0.1:{port}/coding/v1", {}, True),
+    "three slashes": ("HTTP:///127.0.0.1:{port}/coding/v1", {}, True),
+    "a quoted letter": ("http://%6cocalhost:{port}/coding/v1", {}, True),
+    "a number for an address": ("http://2130706433:{port}/coding/v1", {}, True),
+    "a tab": ("http://127.0.0.1:{port}/co\tding/v1", {}, True),
+    "a query": ("{base}?a=b", {}, True),
+    "a port that is never asked": ("http://127.0.0.1:6000/coding/v1", {}, True),
+    "a certificate that nobody knows": ("{tls}", {}, True),
+    "a certificate of the user": ("{tls}", {"NODE_EXTRA_CA_CERTS": "{certificate}"}, True),
+    "a certificate of the system": ("{tls}", {"SSL_CERT_FILE": "{certificate}"}, True),
+    "the system is trusted": (
+        "{tls}",
+        {"SSL_CERT_FILE": "{certificate}", "NODE_USE_SYSTEM_CA": "1"},
+        True,
+    ),
+    "the system is trusted by an option": (
+        "{tls}",
+        {"SSL_CERT_FILE": "{certificate}", "NODE_OPTIONS": "--use-system-ca"},
+        True,
+    ),
+    "OpenSSL is trusted": (
+        "{tls}",
+        {"SSL_CERT_FILE": "{certificate}", "NODE_OPTIONS": "--use-openssl-ca"},
+        True,
+    ),
+    "everybody is trusted": ("{tls}", {"NODE_TLS_REJECT_UNAUTHORIZED": "0"}, False),
+}
+HEADERS = ("Expect", "Upgrade", "Keep-Alive", "Transfer-Encoding", "Host", "X-Team", "a b")
+MOVED = "location: /moved/chat/completions"
+# What comes instead of the server's answer or, with an interim status, before it; and whether
+# kimifix can tell.
+ANSWERS: Mapping[str, tuple[bytes, bool]] = {
+    "moved, to be got": (response(302, b"", MOVED), True),
+    "moved": (response(307, b"", MOVED), False),
+    "moved for ever": (response(308, b"", MOVED), False),
+    "early hints": (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", True),
+    "a page": (response(200, b"<html><title>Sign in</title></html>"), True),
+    "no stream": (response(200, {"choices": [{"message": {"content": "Hello"}}]}), True),
+    "an error that says 200": (response(200, {"error": {"message": "broken"}}), True),
+    "nothing": (response(204), True),
+}
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for localhost."""
+    openssl = shutil.which("openssl")
+    assert openssl is not None, "openssl makes the certificate of the server"
+    return certificates.make(openssl, tmp_path_factory.mktemp("certificate"), "localhost")
+
+
+@pytest.fixture
+def ends(machines: dict[str, Machine], deep: bool) -> dict[str, Machine]:
+    """The oldest and the newest version; all of them in a deep run."""
+    versions = [*machines]
+    return machines if deep else {name: machines[name] for name in (versions[0], versions[-1])}
+
+
+def test_every_way_is_the_clients(
+    ends: dict[str, Machine], certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What leads to an answer for kimi-code does for kimifix, and nothing else does."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))  # kimifix runs in this process
+    at_once(ends, partial(go_every_way, certificate=certificate))
+
+
+def go_every_way(machine: Machine, certificate: Certificate) -> None:
+    """Ask in every way of the table."""
+    server = machine.server
+    port = urlsplit(server.url).port or 0
+    with Stub(tunnel_to(port)) as proxy, Stub(passing_on(server), tls=certificate.context) as tls:
+        places = {
+            "base": server.base_url,
+            "port": port,
+            "proxy": proxy.port,
+            "tls": f"https://localhost:{tls.port}/coding/v1",
+            "certificate": certificate.path,
+        }
+        for name, (url, env, can_tell) in WAYS.items():
+            led = {variable: value.format_map(places) for variable, value in env.items()}
+            compare(machine, name, url.format_map(places), led, can_tell=can_tell)
+
+
+def test_every_header_is_the_clients(ends: dict[str, Machine]) -> None:
+    """Some make its library refuse the request."""
+    at_once(ends, send_every_header)
+
+
+def send_every_header(machine: Machine) -> None:
+    """Ask with each header of the table."""
+    for name in HEADERS:
+        compare(machine, name, machine.server.base_url, {}, headers={name: "x"})
+
+
+def test_every_answer_is_the_clients(ends: dict[str, Machine]) -> None:
+    """It follows some redirects, waits behind interim answers, and needs a stream."""
+    at_once(ends, get_every_answer)
+
+
+def get_every_answer(machine: Machine) -> None:
+    """Ask for each answer of the table, on either surface."""
+    for kind in ("kimi", "anthropic"):
+        for name, (instead, can_tell) in ANSWERS.items():
+            with Stub(passing_on(machine.server, instead)) as stub:
+                compare(machine, name, stub.base_url, {}, kind=kind, can_tell=can_tell)
+
+
+def passing_on(server: KimiServer, instead: bytes = b"") -> Talk:
+    """Return what answers for ``server``, but the first address it is asked by for ``instead``."""
+    is_interim = instead.startswith(b"HTTP/1.1 1")
+
+    def talk(connection: socket.socket, request: Request) -> None:
+        if instead and "/moved/" not in request.line:
+            connection.sendall(instead)
+            if not is_interim:
+                return
+        if not request.body:  # as a redirect may have made of it
+            connection.sendall(response(405))
+            return
+        method, url, _ = request.line.split(" ")
+        path = urlsplit(url).path
+        came = kimi_server.Request(method, path, "", request.headers, request.json)
+        status, kind, chunks = server.answer(came)
+        connection.sendall(response(status, b"".join(chunks), f"content-type: {kind}"))
+
+    return talk
+
+
+def compare(
+    machine: Machine,
+    name: str,
+    base_url: str,
+    env: Mapping[str, str],
+    *,
+    kind: str = "kimi",
+    headers: Mapping[str, str] | None = None,
+    can_tell: bool = True,
+) -> None:
+    """Ask by an own provider at ``base_url``, and hold the verdict against what the client got."""
+    machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
+    data = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
+    data["default_model"] = "own/model"
+    data["providers"]["own"] = {"type": kind, "base_url": base_url, "api_key": KEY}
+    data["providers"]["own"]["custom_headers"] = dict(headers or {})
+    data["models"]["own/model"] = {
+        **{"provider": "own", "model": "kimi-for-coding"},
+        "max_context_size": 262144,
+    }
+    data["loop_control"] = {"max_retries_per_step": 1, "max_attempts_per_step": 1}
+    machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+    env = {**dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"), ""), **env}
+    turn = machine.ask(**env)
+    report = examined(machine, env)
+    told = report.verdict.works
+    assert told is (turn.answered if can_tell else None), (name, report.verdict, turn.err)
+    if not can_tell:
+        assert report.verdict.next[0].startswith("kimifix doctor --verify"), name
+        assert examined(machine, env, verify=True).verdict.works is turn.answered, name
