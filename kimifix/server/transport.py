@@ -36,7 +36,7 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _NEVER_SENT = tables("server/fetch.toml")
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _NAMES_OF_REQUEST = ("x-msh-request-id", "x-request-id", "request-id", "x-trace-id")
 _TUNNEL_REFUSED = "Tunnel connection failed: "  # as `http.client` begins its OSError
 
@@ -403,11 +403,12 @@ def _parsed_proxy(value: str) -> Proxy | None:
 
 
 def _is_excepted(to: Target, exceptions: str) -> bool:
+    """Tell whether no proxy is asked, as undici does: an IPv6 address counts in brackets alone."""
+    host = to.address.rpartition(":")[0].lower()
     for entry in (*re.split(r"[,\s]+", exceptions), *_LOOPBACK):
-        match = re.fullmatch(r"(\[[^\]]+\]|[^:]+):(\d{1,5})", entry)
-        name, port = (match[1], int(match[2])) if match else (entry, to.port)
-        name = name.removeprefix("*").removeprefix(".").strip("[]")
-        within = name and f".{to.host.lower()}".endswith(f".{name}")
-        if entry == "*" or (within and port == to.port):
+        match = re.fullmatch(r"(.+):(\d+)", entry)
+        name, port = (match[1], int(match[2])) if match else (entry, 0)
+        name = re.sub(r"^\*?\.", "", name)
+        if name and port in (0, to.port) and f".{host}".endswith(f".{name}"):
             return True
-    return False
+    return "*" in map(str.strip, exceptions.split(","))

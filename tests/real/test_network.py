@@ -31,6 +31,7 @@ WAYS: Mapping[str, tuple[str, Mapping[str, str], bool]] = {
     "through the proxy for all": (FAR, {"ALL_PROXY": f"{PROXY}/"}, True),
     "past a proxy of https": (FAR, {"HTTPS_PROXY": PROXY}, True),
     "past an exception": (FAR, {"HTTP_PROXY": PROXY, "NO_PROXY": "kimi.test"}, True),
+    "past no such exception": (FAR, {"HTTP_PROXY": PROXY, "NO_PROXY": "*kimi.test"}, True),
     "a proxy without scheme": (FAR, {"HTTP_PROXY": "127.0.0.1:{proxy}"}, True),
     "a proxy with a path": (FAR, {"HTTP_PROXY": f"{PROXY}/path"}, True),
     "a bad proxy beside a good one": (FAR, {"HTTP_PROXY": PROXY, "HTTPS_PROXY": "x:1"}, True),

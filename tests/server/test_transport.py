@@ -59,6 +59,7 @@ def test_the_variables_count_as_they_do_for_the_client(
         ("kimi.test", True),
         (".kimi.test", True),
         ("*.kimi.test", True),
+        ("*kimi.test", False),
         ("other.test, kimi.test", True),
         ("other.test kimi.test", True),
         ("kimi.test:443", True),
@@ -77,10 +78,14 @@ def test_no_proxy_names_hosts_and_domains(exceptions: str, direct: bool) -> None
 
 
 def test_no_proxy_knows_ipv6() -> None:
-    """With and without brackets."""
-    for exceptions in ("2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:443"):
+    """In brackets alone: without them the client takes the last group for a port."""
+    for exceptions, found in (
+        ("2001:db8::1", ONE),
+        ("[2001:db8::1]", None),
+        ("[2001:db8::1]:443", None),
+    ):
         env = {"HTTPS_PROXY": ONE, "NO_PROXY": exceptions}
-        assert _chosen(env, host="2001:db8::1") is None
+        assert _chosen(env, host="2001:db8::1") == found
         assert _chosen(env, host="2001:db8::2") == ONE
 
 
