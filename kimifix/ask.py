@@ -14,7 +14,7 @@ from kimifix.credentials import AskKey, Wanted
 from kimifix.draft import Request
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.outgoing import Outgoing, apply_command, applying, describe, renewing, signing_in
+from kimifix.outgoing import Outgoing, apply_command, applying, by_itself, describe, signing_in
 from kimifix.server import judgement as judging
 from kimifix.server.answers import Answer, Probe, Way
 from kimifix.server.judgement import Judgement
@@ -217,8 +217,7 @@ def _next(machine: Machine, judged: Judgement, taken: _Candidate) -> tuple[str, 
         if taken.request and machine.reading.has_foreign_default:
             steps += (machine.kimi("-m", out.alias),)
     elif judged.works is None:
-        is_login = judged.verdict == "credential"
-        steps = (renewing(machine) if is_login else machine.kimifix("doctor", "--verify"),)
+        steps = (by_itself(machine),)
     elif out.provider == OWN and judged.verdict == "model":
         is_stale = out.alias in routes.drift(machine.document).stale  # there is another by now
         steps = (machine.kimifix("apply"),) if is_stale else ()

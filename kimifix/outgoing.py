@@ -30,6 +30,10 @@ _LOOPBACK = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])([:/].*)?")
 _VENDOR = re.compile(
     r"https?://([\w-]+\.)*(kimi\.(com|ai)|moonshot\.(cn|ai))([:/][^@]*)?", re.ASCII
 )
+# What JavaScript takes for blank at the ends of a text; a key is copied with all kinds of it.
+_BLANK = "\t\n\v\f\r \xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
 _NO_SECRET = Secret("")
 _Surface = Literal["openai", "anthropic"]
 _Entry = Mapping[str, Any]  # of `[providers]` or `[models]`
@@ -295,7 +299,7 @@ def _key(machine: Machine, version: Version, provider: _Entry, holder: str) -> S
     if variable and not _text(machine.env.get(variable)):
         fact = f"{variable} is not set, from which kimi-code takes its key"
         raise UnsentError("credential", fact, f"set {variable} where kimi-code is started")
-    value = key or (machine.env[variable].strip() if variable else None)
+    value = key or _text(machine.env.get(variable or ""))
     if not value and not oauth:
         fact = f"the provider `{holder}` has neither a login nor a key"
         advice = "sign in, or give it a key"
@@ -332,7 +336,7 @@ def _login(
     if found.token is not None and found.renewable:
         ago = span(machine.now - end)
         fact = f"the login expired {ago} ago, as usual, and only kimi-code may renew it"
-        raise UnsentError("login", fact, RENEW, renewing(machine), client_can=True)
+        raise UnsentError("login", fact, RENEW, by_itself(machine), client_can=True)
     if holder != name:
         fact = f"`{holder}` has a login of its own, with which nobody is signed in"
         raise UnsentError("login", fact, "take the `oauth` table out of this model")
@@ -357,8 +361,8 @@ def _login_first(machine: Machine, *steps: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((machine.kimi("login"), *steps)))
 
 
-def renewing(machine: Machine) -> str:
-    """Return the command by which kimi-code renews its login and answers."""
+def by_itself(machine: Machine) -> str:
+    """Return the command by which kimi-code asks by itself, and renews its login where it must."""
     return machine.kimifix("doctor", "--verify")
 
 
@@ -422,4 +426,4 @@ def _strings(table: object) -> dict[str, str]:
 
 def _text(value: object) -> str | None:
     """Return a string without white space around it, None where that leaves nothing."""
-    return value.strip() or None if isinstance(value, str) else None
+    return value.strip(_BLANK) or None if isinstance(value, str) else None

@@ -1050,6 +1050,21 @@ def test_what_kimi_code_alone_can_ask_is_left_to_it(
     assert "kimifix" not in config.read_text()
 
 
+@pytest.mark.parametrize("blank", ["\ufeff", "\u3000", "\n", "\x85"])
+def test_a_key_is_trimmed_as_javascript_does(
+    kimifix: Kimifix, server: Server, config: Path, blank: str
+) -> None:
+    """A byte order mark goes, which Python would leave, and a control character stays."""
+    key = json.dumps(f"{blank}{KEY}{blank}")
+    provider = f'type = "kimi"\nbase_url = "{server.stub.base_url}"\napi_key = {key}'
+    model = 'provider = "own"\nmodel = "m"\nmax_context_size = 1'
+    add(config, f"[providers.own]\n{provider}\n[models.own]\n{model}")
+    use(config, "own")
+    assert kimifix("doctor", "--probe").code == 0
+    kept = "\x85" if blank == "\x85" else ""
+    assert [question[2] for question in server.asked] == [f"{kept}{KEY}{kept}"]
+
+
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(("version", "works"), [("0.10.0", False), ("2.1.0", True)])
 def test_a_proxy_serves_the_versions_that_take_one(

@@ -115,8 +115,7 @@ def _parsed(url: str) -> tuple[Target, SplitResult]:
             host = host.encode("idna").decode("ascii")
     except ValueError:  # UnicodeError included
         raise TransportError("unsendable", "base_url is not a valid URL") from None
-    odd = re.search(r"\s", parts.netloc) or not re.fullmatch(_HOST, host, re.ASCII)
-    if odd or parts.scheme not in _DEFAULT_PORTS:
+    if parts.scheme not in _DEFAULT_PORTS or not re.fullmatch(_HOST, host, re.ASCII):
         raise TransportError("unsendable", "base_url is not an http or https URL")
     whole = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     path = quote(whole, safe="/%:@!$&'()*+,;=~-._?")
@@ -136,7 +135,9 @@ def send(
     which proxy to use and which certificates the client trusts. Raises ``TransportError``.
     """
     sized = () if body is None else (("content-length", str(len(body))),)
-    lines = [("host", to.authority), *headers, *sized]
+    lines = [
+        (name, value.strip("\t\n\r ")) for name, value in (("host", to.authority), *headers, *sized)
+    ]
     for name, value in lines:
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise TransportError("unsendable", f"no header can carry this value: {name}")
@@ -188,6 +189,10 @@ class _Exchange:
     def _prepared(self) -> http.client.HTTPConnection:
         to = self.to
         self.proxy = proxy = proxy_for(to, self.env)
+        if proxy and any(name.lower() == "proxy-authorization" for name, _ in self.headers):
+            raise TransportError(
+                "unsendable", "through a proxy kimi-code sends no such header: Proxy-Authorization"
+            )
         host, port = (proxy.to.host, proxy.to.port) if proxy else (to.host, to.port)
         # An address that swallows packets must leave time for the next one.
         seconds = self.seconds / 2

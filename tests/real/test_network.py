@@ -36,6 +36,7 @@ WAYS: Mapping[str, tuple[str, Mapping[str, str], bool]] = {
     "a proxy with a path": (FAR, {"HTTP_PROXY": f"{PROXY}/path"}, True),
     "a bad proxy beside a good one": (FAR, {"HTTP_PROXY": PROXY, "HTTPS_PROXY": "x:1"}, True),
     "a bad proxy that nobody needs": ("{base}", {"HTTP_PROXY": "127.0.0.1:{proxy}"}, True),
+    "a name for the proxy": (FAR, {"HTTP_PROXY": "http://us er:p@ss@127.0.0.1:{proxy}"}, True),
     "SOCKS": (FAR, {"ALL_PROXY": "socks5://127.0.0.1:{proxy}"}, False),
     "a user in the address": ("http://user:pw@127.0.0.1:{port}/coding/v1", {}, True),
     "a user alone": ("http://user@127.0.0.1:{port}/coding/v1", {}, True),
@@ -67,7 +68,16 @@ WAYS: Mapping[str, tuple[str, Mapping[str, str], bool]] = {
     ),
     "everybody is trusted": ("{tls}", {"NODE_TLS_REJECT_UNAUTHORIZED": "0"}, False),
 }
-HEADERS = ("Expect", "Upgrade", "Keep-Alive", "Transfer-Encoding", "Host", "X-Team", "a b")
+HEADERS = (
+    "Expect",
+    "Upgrade",
+    "Keep-Alive",
+    "Transfer-Encoding",
+    "Host",
+    "X-Team",
+    "a b",
+    "Proxy-Authorization",
+)
 MOVED = "location: /moved/chat/completions"
 # What comes instead of the server's answer or, with an interim status, before it; and whether
 # kimifix can tell.

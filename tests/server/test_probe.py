@@ -198,7 +198,7 @@ def test_a_header_that_the_client_never_sends_is_an_answer(name: str) -> None:
     assert server.requests == []
 
 
-@pytest.mark.parametrize("key", ["with\r\nX-Evil: 1", "with\0nul", "schlüssel-€", "line\n"])
+@pytest.mark.parametrize("key", ["with\r\nX-Evil: 1", "with\0nul", "schlüssel-€", "li\nne"])
 def test_a_credential_that_no_header_can_carry_is_an_answer(key: str) -> None:
     """It cannot break out of its header, and it is not shown."""
     with Stub(response(200, COMPLETION)) as server:
@@ -206,6 +206,13 @@ def test_a_credential_that_no_header_can_carry_is_an_answer(key: str) -> None:
     assert (answer.status, answer.problem) == (None, "unsendable")
     assert server.requests == []
     assert key.strip() not in str(answer)
+
+
+def test_what_surrounds_a_value_is_no_part_of_it() -> None:
+    """The client's `fetch` takes it off, a line end, too."""
+    with Stub(response(200, COMPLETION)) as server:
+        assert _ask(server.base_url, headers={**HEADERS, "X-Team": "\n 7\t\r\n"}).status == 200
+    assert server.requests[0].header("X-Team") == "7"
 
 
 # -- what comes back ------------------------------------------------------------------
@@ -674,6 +681,16 @@ def test_a_proxy_is_gone_through_and_sees_no_credential(certificate: Certificate
     (request,) = server.requests
     assert request.header("authorization") == f"Bearer {KEY}"
     assert request.header("proxy-authorization") is None
+
+
+def test_the_user_may_not_talk_to_the_proxy() -> None:
+    """The client's library refuses that header, but only where there is a proxy."""
+    headers = {**HEADERS, "Proxy-Authorization": "x"}
+    with Stub(response(200, COMPLETION)) as server, Stub(tunnel_to(server.port)) as proxy:
+        assert _ask(server.base_url, headers=headers).status == 200
+        env = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.port}"}
+        answer = _ask("http://api.kimi.test/v1", headers=headers, env=env)
+    assert (answer.problem, len(server.requests), proxy.requests) == ("unsendable", 1, [])
 
 
 def test_plain_http_goes_through_a_tunnel_too() -> None:

@@ -8,6 +8,7 @@ import random
 import socket
 import threading
 import time
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -122,6 +123,16 @@ def test_what_is_no_proxy_makes_the_client_ignore_all_of_them(name: str, value: 
     assert (_chosen(env), _chosen(env, "http")) == (None, None)
     with pytest.raises(TransportError, match=f"kimi-code ignores {name}, which is not of the form"):
         send(target("http://kimi.invalid/v1"), [], None, env)
+
+
+def test_a_blank_in_a_name_is_a_part_of_it() -> None:
+    """As in JavaScript, which quotes it."""
+    env = {"HTTPS_PROXY": "http://us er:pass@word@one.test"}
+    proxy = proxy_for(target("https://api.kimi.test/v1"), env)
+    assert proxy is not None
+    assert proxy.authorization is not None
+    pair = b64encode(b"us er:pass@word").decode()
+    assert proxy.authorization.reveal() == f"Basic {pair}"
 
 
 @pytest.mark.parametrize("user", ["user", "user:", ":password"])
