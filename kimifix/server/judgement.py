@@ -48,8 +48,11 @@ def next_probe(
     The first is what goes out now, if anything does, and the others come mildest first;
     ``patched`` is whether there is a patch of ours.
     """
+    if len(answers) == 1 and _passes(answers[0]):
+        return answers[0].probe
+    is_enough, answers = len(answers) == MOST_REQUESTS, _settled(answers)
     verdicts = tuple(answer.verdict for answer in answers)
-    if len(answers) == MOST_REQUESTS or any(v in _ABOUT_THE_ACCOUNT for v in verdicts):
+    if is_enough or any(verdict in _ABOUT_THE_ACCOUNT for verdict in verdicts):
         return None
     rest = [probe for probe in probes if not any(_tells(answer, probe) for answer in answers)]
     if verdicts[:1] == ("overload",):
@@ -68,14 +71,27 @@ def next_probe(
 def _after_overload(
     answers: Sequence[Answer], verdicts: tuple[Verdict, ...], rest: Sequence[Probe]
 ) -> Probe | None:
-    """Return what to ask behind a 429 that may be a refusal in disguise, None where it is not."""
+    """Return what to ask behind a 429: another request, and the first again, as kimi-code does."""
+    now = answers[0].probe
     if len(answers) > 1 and verdicts == _DISGUISED[: len(answers)]:
         return answers[-2].probe
-    if any(verdict not in _REFUSED for verdict in verdicts[1:-1]):
+    is_done = any(answer.probe == now for answer in answers[1:])
+    if is_done or any(verdict not in _REFUSED for verdict in verdicts[1:-1]):
         return None
-    if verdicts[-1] == "accepted":
-        return answers[0].probe
-    return next(iter(rest), None) if len(answers) == 1 or verdicts[-1] in _REFUSED else None
+    return next(iter(rest), now) if len(answers) == 1 or verdicts[-1] in _REFUSED else now
+
+
+def _passes(answer: Answer) -> bool:
+    """Tell whether kimi-code asks again behind such an answer, at least three times.
+
+    Run with a 429, 500, 502, 503 and a connection that is closed: 0.25.0, 0.32.0, 0.38.0, 2.1.0.
+    """
+    return answer.verdict == "server" or answer.problem == "broken"
+
+
+def _settled(answers: Sequence[Answer]) -> Sequence[Answer]:
+    """Return ``answers`` without the first where it is asked again right away."""
+    return answers[1:] if len(answers) > 1 and _passes(answers[0]) else answers
 
 
 def _tells(answer: Answer, probe: Probe) -> bool:
@@ -107,16 +123,20 @@ def judge(
     """
     if not answers:
         raise ValueError("nothing was asked")
-    now = answers[0] if answers[0].probe.way == "now" else None
+    first, answers = answers[0], _settled(answers)
+    now = answers[0] if first.probe.way == "now" else None
     verdicts = tuple(answer.verdict for answer in answers)
     others = [answer for answer in answers if answer.probe.way != "now"]
     opened = next((answer.probe for answer in others if answer.verdict == "accepted"), None)
     account = next((answer for answer in answers if answer.verdict in _ABOUT_THE_ACCOUNT), None)
     if account is not None and verdicts[0] != "accepted":
         return _hands_off(account, account.meaning.meaning, patched)
-    if now and now.verdict == "accepted":
-        same = next((p for p in probes if p.way == "revert" and _tells(now, p)), None)
-        return _answered(now, same or opened, patched, named)
+    got = (answer for answer in answers if answer.verdict == "accepted")
+    if now and (answered := next((a for a in got if a.probe == now.probe), None)):
+        same = next((p for p in probes if p.way == "revert" and _tells(answered, p)), None)
+        judged = _answered(answered, same or opened, patched, named)
+        again = f"the server did not answer at once ({first}): kimi-code asks again by itself"
+        return judged if answered is first else replace(judged, notes=(again,))
     if now and renewable and now.status == 401 and _is_login(now) and not _is_good(others):
         sentence = "the server refuses the login as it is, and only kimi-code may renew it"
         advice = f"{RENEW}; if it stays refused, {now.meaning.advice}"
@@ -156,7 +176,7 @@ def _overloaded(now: Answer, answers: Sequence[Answer], opened: Probe | None) ->
     if opened and "overload" not in others and again == {"overload"}:
         opening += f", or refuses {_named(now)} in disguise: so few requests do not tell"
         return replace(_hands_off(now, opening), open=opened)
-    return _hands_off(now, opening + (" at times" if "accepted" in again | others else ""))
+    return _hands_off(now, opening + (" at times" if "accepted" in others else ""))
 
 
 def _refused(

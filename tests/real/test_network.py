@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
 import tomlkit
+from support import catalogue, kimi_server
 from support import certificate as certificates
-from support import kimi_server
 from support.certificate import Certificate
 from support.kimi_server import KEY, KimiServer
 from support.machine import Machine
@@ -92,6 +92,15 @@ ANSWERS: Mapping[str, tuple[bytes, bool]] = {
     "nothing": (response(204), True),
 }
 
+# What is answered once, and then no more: the client asks again by itself.
+ONCE = {
+    "overload": response(429, {"error": {"message": "The engine is currently overloaded"}}),
+    "a failure": response(503, {"error": {"message": "unavailable"}}),
+    "a gateway": response(502, b"<html>Bad gateway</html>"),
+    "a closed connection": b"",
+    "a refusal": response(403, catalogue.IDENTITY.body("openai")),
+}
+
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
@@ -157,6 +166,39 @@ def get_every_answer(machine: Machine) -> None:
                 compare(machine, name, stub.base_url, {}, kind=kind, can_tell=can_tell)
 
 
+def test_what_passes_is_tried_again(ends: dict[str, Machine]) -> None:
+    """Whoever asks for the first time fails, and the next time gets an answer."""
+    at_once(ends, try_again)
+
+
+def try_again(machine: Machine) -> None:
+    """Ask each server of the table."""
+    for name, instead in ONCE.items():
+        flaky = Flaky(machine.server, instead)
+        with Stub(flaky) as stub:
+            compare(machine, name, stub.base_url, {}, anew=flaky.begin)
+
+
+class Flaky:
+    """Answers for ``server``, but the first request behind ``begin`` with ``instead``."""
+
+    def __init__(self, server: KimiServer, instead: bytes) -> None:
+        self._answer = passing_on(server)
+        self._instead = instead
+        self._left: list[bytes] = []
+
+    def begin(self) -> None:
+        """Begin anew."""
+        self._left = [self._instead]
+
+    def __call__(self, connection: socket.socket, request: Request) -> None:
+        """Answer one request."""
+        if self._left:
+            connection.sendall(self._left.pop())
+        else:
+            self._answer(connection, request)
+
+
 def passing_on(server: KimiServer, instead: bytes = b"") -> Talk:
     """Return what answers for ``server``, but the first address it is asked by for ``instead``."""
     is_interim = instead.startswith(b"HTTP/1.1 1")
@@ -187,8 +229,12 @@ def compare(
     kind: str = "kimi",
     headers: Mapping[str, str] | None = None,
     can_tell: bool = True,
+    anew: Callable[[], None] | None = None,
 ) -> None:
-    """Ask by an own provider at ``base_url``, and hold the verdict against what the client got."""
+    """Ask by an own provider at ``base_url``, and hold the verdict against what the client got.
+
+    The client tries once, or as often as it does where ``anew`` is done before either asks.
+    """
     machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
     data = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
     data["default_model"] = "own/model"
@@ -198,10 +244,13 @@ def compare(
         **{"provider": "own", "model": "kimi-for-coding"},
         "max_context_size": 262144,
     }
-    data["loop_control"] = {"max_retries_per_step": 1, "max_attempts_per_step": 1}
+    if anew is None:
+        data["loop_control"] = {"max_retries_per_step": 1, "max_attempts_per_step": 1}
     machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
     env = {**dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"), ""), **env}
+    (anew or bool)()
     turn = machine.ask(**env)
+    (anew or bool)()
     report = examined(machine, env)
     told = report.verdict.works
     assert told is (turn.answered if can_tell else None), (name, report.verdict, turn.err)
