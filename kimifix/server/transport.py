@@ -322,9 +322,9 @@ def _tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=None if is_openssl else certifi.contents())
     if _asks_system(env):
         context.load_default_certs()
-    # As lenient as Node: certificates of companies' proxies often lack what the strict
-    # reading, a default from Python 3.13 on, asks for.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    # As lenient as Node, for certificates of companies' proxies often lack what the strict
+    # reading asks for, and as strict: a chain ends at a root. Python 3.13 changed both.
+    context.verify_flags &= ~(ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN)
     if env.get("NODE_EXTRA_CA_CERTS"):
         with suppress(OSError):  # Node warns of an unreadable file and goes on, too
             context.load_verify_locations(cafile=env["NODE_EXTRA_CA_CERTS"])

@@ -12,8 +12,10 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
+from support import certificate as certificates
 from support.catalogue import IDENTITY, NO_ROWS, ROWS, SUSPENDED, Row
 from support.certificate import TLS_HOST, Certificate
 from support.stub_server import Request, Stub, response, stream, tunnel_to
@@ -632,6 +634,20 @@ def test_the_certificates_that_the_client_trusts_are_trusted(
         assert _ask("https://other.test/v1", env=trusting).problem == "tls"
     (request,) = server.requests
     assert request.header("host") == TLS_HOST
+
+
+def test_a_chain_ends_at_a_root(
+    openssl: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To know what another has issued is not enough for Node, though it is for Python 3.13."""
+    (tmp_path / "root").mkdir()
+    root = certificates.make(openssl, tmp_path / "root", "root.test")
+    issued = certificates.make(openssl, tmp_path, issuer=root)
+    with Stub(response(200, COMPLETION), tls=issued.context) as server:
+        _pointed(monkeypatch, server.port)
+        for known, problem in ((issued, "tls"), (root, None)):
+            env = {"NODE_EXTRA_CA_CERTS": str(known.path)}
+            assert _ask(f"https://{TLS_HOST}/v1", env=env).problem == problem
 
 
 @pytest.mark.parametrize(

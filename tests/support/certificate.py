@@ -1,4 +1,4 @@
-"""A self-signed certificate for servers that speak TLS on loopback."""
+"""Certificates for servers that speak TLS on loopback."""
 
 from __future__ import annotations
 
@@ -18,15 +18,21 @@ class Certificate:
     context: ssl.SSLContext
 
 
-def make(openssl: str, folder: Path, host: str = TLS_HOST) -> Certificate:
-    """Have the `openssl` program make a certificate for ``host`` in ``folder``."""
+def make(
+    openssl: str, folder: Path, host: str = TLS_HOST, issuer: Certificate | None = None
+) -> Certificate:
+    """Have the `openssl` program make a certificate for ``host`` in ``folder``.
+
+    It signs itself unless an ``issuer`` does.
+    """
     key, path = folder / "key.pem", folder / "certificate.pem"
+    signed = ("-CA", issuer.path, "-CAkey", issuer.path.with_name("key.pem")) if issuer else ()
     command = (
         f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={host} "
         f"-addext subjectAltName=DNS:{host}"
     )
     subprocess.run(
-        [openssl, *command.split(), "-keyout", str(key), "-out", str(path)],
+        [openssl, *command.split(), *signed, "-keyout", key, "-out", path],
         check=True,
         capture_output=True,
         timeout=60,
