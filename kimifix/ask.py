@@ -21,6 +21,9 @@ from kimifix.server.judgement import Judgement
 from kimifix.server.probe import ask, usage
 from kimifix.words import API
 
+# The verdicts behind which more is asked: only there it matters why that was not possible.
+_LEADS_ON = (None, "identity", "credential", "overload")
+
 
 @dataclass(frozen=True)
 class Probed:
@@ -88,7 +91,7 @@ def probe(
     elif judged.verdict == "overload" and judged.open and not steps:
         tried = f"{taken.command} --verify" if taken.request else taken.command
         notes.append(f"if it stays so, try `{tried}`")
-    elif judged.recommendation not in ("none", "update"):
+    elif judged.recommendation not in ("none", "update") or judged.verdict not in _LEADS_ON:
         notes = []
     return Probed(tuple(answers), judged, steps, taken.request, (*judged.notes, *notes))
 

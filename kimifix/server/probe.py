@@ -115,7 +115,7 @@ def _body(model: str) -> dict[str, Any]:
 def _answer(probe: Probe, reply: Reply) -> Answer:
     status = reply.status
     if reply.location is not None:
-        message = _clean(f"HTTP {status} leads to {_origin(reply.location)}")
+        message = _clean(f"it leads to {_origin(reply.location)}")
         # The client follows, and asks there again with the same method only by these two.
         return Answer(
             probe, status, None, message, "unasked" if status in (307, 308) else "redirect"
