@@ -7,7 +7,7 @@ It is stricter in one: a login goes to the server that it was made for and to no
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -34,6 +34,17 @@ _VENDOR = re.compile(
 _BLANK = "\t\n\v\f\r \xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
+# Which values KIMI_MODEL_… may have. With another one the model of KIMI_MODEL_NAME is ignored:
+# of the type before 0.33.0, of the last two since then, for before they end the client.
+_COUNT = r"\d*[1-9]\d*"
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|0(x[\da-f]+|o[0-7]+|b[01]+)"
+_SAMPLING = ("TEMPERATURE", "TOP_P")
+_TAKEN = {
+    **dict.fromkeys(("MAX_CONTEXT_SIZE", "MAX_OUTPUT_SIZE"), _COUNT),
+    "ADAPTIVE_THINKING": "1|true|yes|on|0|false|no|off",
+    "PROVIDER_TYPE": "kimi|anthropic|openai",
+    **dict.fromkeys(_SAMPLING, _NUMBER),
+}
 _NO_SECRET = Secret("")
 _Surface = Literal["openai", "anthropic"]
 _Entry = Mapping[str, Any]  # of `[providers]` or `[models]`
@@ -206,15 +217,33 @@ def _of_environment(env: Mapping[str, str], version: Version) -> Document | None
     """Return what the environment makes of the config, None where that stays as it is."""
     names = ("NAME", "API_KEY", "BASE_URL")
     name, key, base_url = (_text(env.get(f"KIMI_MODEL_{n}")) for n in names)
-    kind = env.get("KIMI_MODEL_PROVIDER_TYPE") or "kimi"
+    kind = env.get("KIMI_MODEL_PROVIDER_TYPE", "kimi")
     if not features.has("keyless-model", version):
         name = name if key else None
-        kind = kind.strip().lower()  # run: 0.25.0 takes ` KIMI `, too, 0.38.0 and 2.1.0 do not
-    if name is None:
+        # Run: 0.25.0 takes ` KIMI ` and an empty one, too, 0.38.0 and 2.1.0 do not.
+        kind = kind.strip().lower() or "kimi"
+    if name is None or ignored_for(env, version):
         return None
     provider = {"type": kind, "base_url": base_url, "api_key": key}
     model = {"provider": _ENV_PROVIDER, "model": name, "max_context_size": 1}
     return Document({"providers": {_ENV_PROVIDER: provider}, "models": {_ENV_ALIAS: model}})
+
+
+def ignored_for(env: Mapping[str, str], version: Version) -> str | None:
+    """Return the variable for whose value the client ignores KIMI_MODEL_NAME, None for none."""
+    is_new = features.has("keyless-model", version)
+    left_out = ("PROVIDER_TYPE",) if is_new else _SAMPLING
+    return next(
+        (n for n in _unfit(env, _TAKEN) if n.removeprefix("KIMI_MODEL_") not in left_out), None
+    )
+
+
+def _unfit(env: Mapping[str, str], names: Iterable[str]) -> Iterator[str]:
+    """Yield the variables of a model that are set to what the client does not take."""
+    for name in names:
+        text = _text(env.get(f"KIMI_MODEL_{name}"))
+        if text and not re.fullmatch(_TAKEN[name], text, re.IGNORECASE | re.ASCII):
+            yield f"KIMI_MODEL_{name}"
 
 
 def _require_usable(
@@ -229,6 +258,11 @@ def _require_usable(
         wrong = Document(entries).login_misfit
         if not wrong and not model.get("base_url", alias).strip():  # run: 0.29.0 to 0.32.0
             wrong = f"`models.{alias}` has an empty `base_url`, and kimi-code uses it"
+        numbers = _SAMPLING if provider.get("type") == "kimi" else ()
+        ends = (
+            f"{name} is no number, which ends kimi-code" for name in _unfit(machine.env, numbers)
+        )
+        wrong = wrong or next(ends, None)
     sent = model.get("name", model.get("model"))
     has_name = bool(sent) if features.has("default-provider", version) else sent is not None
     if not wrong and not (has_name and "max_context_size" in model):

@@ -938,6 +938,42 @@ def test_a_model_of_the_environment_without_a_key(
     assert ("unset KIMI_MODEL_NAME" in result.json["advice"]) == (not asked)
 
 
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize(
+    ("version", "name", "value", "sent"),
+    [
+        *((v, "MAX_CONTEXT_SIZE", "1e3", TOKEN) for v in ("0.32.0", "2.1.0")),
+        *((v, "MAX_OUTPUT_SIZE", "0", TOKEN) for v in ("0.32.0", "2.1.0")),
+        *((v, "ADAPTIVE_THINKING", "2", TOKEN) for v in ("0.32.0", "2.1.0")),
+        ("2.1.0", "MAX_CONTEXT_SIZE", " 05 ", KEY),
+        ("2.1.0", "ADAPTIVE_THINKING", " Yes ", KEY),
+        ("2.1.0", "ADAPTIVE_THINKING", " ", KEY),
+        ("0.32.0", "PROVIDER_TYPE", "vertexai", TOKEN),
+        ("0.32.0", "PROVIDER_TYPE", "", KEY),
+        ("2.1.0", "PROVIDER_TYPE", "", None),
+        ("2.1.0", "TEMPERATURE", "1_0", TOKEN),
+        ("2.1.0", "TOP_P", "Infinity", TOKEN),
+        ("2.1.0", "TOP_P", " .5 ", KEY),
+        ("2.1.0", "TEMPERATURE", "0x1", KEY),
+        ("0.32.0", "TEMPERATURE", "abc", None),
+        ("0.32.0", "TOP_P", "1e-1", KEY),
+    ],
+)
+def test_a_model_of_the_environment_is_taken_whole(
+    kimifix: Kimifix, server: Server, name: str, value: str, sent: str | None
+) -> None:
+    """With one value that the client does not take, it goes on without, or not at all."""
+    env = {
+        "KIMI_MODEL_NAME": "k3",
+        "KIMI_MODEL_API_KEY": KEY,
+        "KIMI_MODEL_BASE_URL": server.stub.base_url,
+        f"KIMI_MODEL_{name}": value,
+    }
+    result = kimifix("doctor", "--probe", "--json", env=env)
+    assert [question[2] for question in server.asked[:1]] == ([sent] if sent else [])
+    assert (f"does not take that KIMI_MODEL_{name}" in result.out) == (sent == TOKEN)
+
+
 @pytest.mark.parametrize("readable", [True, False])
 def test_a_quota_names_its_windows(
     kimifix: Kimifix, server: Server, config: Path, readable: bool

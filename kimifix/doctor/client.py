@@ -8,7 +8,7 @@ from kimifix.client.installs import Install
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.outgoing import describe, goes_by_environment
+from kimifix.outgoing import describe, goes_by_environment, ignored_for
 from kimifix.words import UPDATE, octal, quoted, span, utc
 
 INSTALL = "npm install -g @moonshot-ai/kimi-code"
@@ -154,7 +154,10 @@ def check_environment(machine: Machine) -> Finding:
     known = {**dict.fromkeys(others, "changes the parameters of requests"), **_ENVIRONMENT}
     effects = {name: effect for name, effect in known.items() if machine.env.get(name)}
     if "KIMI_MODEL_NAME" in effects and not describe(machine).is_of_environment:
+        unfit = ignored_for(machine.env, machine.engine or features.NEWEST_KNOWN)
         effects["KIMI_MODEL_NAME"] = "is ignored by this version without KIMI_MODEL_API_KEY"
+        if unfit:
+            effects["KIMI_MODEL_NAME"] = f"is ignored, for kimi-code does not take that {unfit}"
     if machine.engine != machine.version:
         flags = [name for name in features.ENGINE_FLAGS if machine.env.get(name)]
         effects |= dict.fromkeys(flags, "makes kimi-code use its other engine")
