@@ -56,6 +56,11 @@ class Machine:
         return features.engine(self.version, self.env) if self.version else None
 
     @property
+    def rules(self) -> Version:
+        """The version by whose rules to judge: that of the engine, else the newest known."""
+        return self.engine or features.NEWEST_KNOWN
+
+    @property
     def is_sandbox(self) -> bool:
         """Whether the home is one that kimifix made."""
         return self.home.source == "sandbox"

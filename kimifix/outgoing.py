@@ -131,7 +131,7 @@ def document_read(machine: Machine, document: Document | None = None) -> Documen
     """
     if goes_by_environment(machine):
         return Document({})
-    document, version = document or machine.document, machine.engine or NEWEST_KNOWN
+    document, version = document or machine.document, machine.rules
     fact, advice = f"`{document.too_large}` is a number too large for kimi-code", "mend it"
     if document.bom and not features.has("lenient-config", version):
         fact = f"kimi-code {version} cannot read a config with a byte order mark"
@@ -143,7 +143,7 @@ def document_read(machine: Machine, document: Document | None = None) -> Documen
 
 def goes_by_environment(machine: Machine) -> bool:
     """Tell whether KIMI_MODEL_NAME makes the default model, and the config need not be read."""
-    version = machine.engine or NEWEST_KNOWN
+    version = machine.rules
     is_free = features.has("lenient-config", version) or not os.path.exists(machine.home.config)  # noqa: PTH110
     return is_free and _of_environment(machine.env, version) is not None
 
@@ -152,7 +152,7 @@ def _described(
     machine: Machine, document: Document | None, alias: str | None
 ) -> Iterator[Outgoing]:
     """Yield the description, each time with more in it; raises ``UnsentError`` where it ends."""
-    version = machine.engine or NEWEST_KNOWN
+    version = machine.rules
     document = document or document_read(machine)
     if alias is None and (made := _of_environment(machine.env, version)):
         document, alias = made, _ENV_ALIAS
@@ -233,9 +233,7 @@ def ignored_for(env: Mapping[str, str], version: Version) -> str | None:
     """Return the variable for whose value the client ignores KIMI_MODEL_NAME, None for none."""
     is_new = features.has("keyless-model", version)
     left_out = ("PROVIDER_TYPE",) if is_new else _SAMPLING
-    return next(
-        (n for n in _unfit(env, _TAKEN) if n.removeprefix("KIMI_MODEL_") not in left_out), None
-    )
+    return next(_unfit(env, (name for name in _TAKEN if name not in left_out)), None)
 
 
 def _unfit(env: Mapping[str, str], names: Iterable[str]) -> Iterator[str]:
@@ -330,10 +328,11 @@ def _key(machine: Machine, version: Version, provider: _Entry, holder: str) -> S
         raise UnsentError(
             "credential", fact, "leave one of `api_key`, `api_key_env`, `env` and `oauth`"
         )
-    if variable and not _text(machine.env.get(variable)):
+    given = _text(machine.env.get(variable)) if variable else None
+    if variable and not given:
         fact = f"{variable} is not set, from which kimi-code takes its key"
         raise UnsentError("credential", fact, f"set {variable} where kimi-code is started")
-    value = key or _text(machine.env.get(variable or ""))
+    value = key or given
     if not value and not oauth:
         fact = f"the provider `{holder}` has neither a login nor a key"
         advice = "sign in, or give it a key"

@@ -33,7 +33,7 @@ def test_command_is_installed() -> None:
     assert all(callable(command.load()) for command in commands)
 
 
-def test_depends_on_three_packages() -> None:
+def test_depends_on_four_packages() -> None:
     """Nothing is installed beside kimifix but certifi, click, platformdirs and tomlkit."""
     requirements = distribution("kimifix").requires or []
     names = {match[0] for line in requirements if (match := re.match(r"[\w.-]+", line))}

@@ -911,6 +911,7 @@ def test_a_model_of_the_environment_is_what_goes_out(
     assert request.header("X-Team") == "seven"
 
 
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     ("version", "asked", "told"),
     [
@@ -919,18 +920,9 @@ def test_a_model_of_the_environment_is_what_goes_out(
     ],
 )
 def test_a_model_of_the_environment_without_a_key(
-    kimifix: Kimifix,
-    server: Server,
-    config: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    version: str,
-    asked: list[Question],
-    told: str,
+    kimifix: Kimifix, server: Server, asked: list[Question], told: str
 ) -> None:
     """Old versions go on with the config, later ones have no credential."""
-    path = f"{install_client(tmp_path / 'used', version)}{os.pathsep}/usr/bin:/bin"
-    monkeypatch.setenv("PATH", path)
     result = kimifix("doctor", "--probe", "--json", env={"KIMI_MODEL_NAME": "k3"})
     assert server.asked == asked
     assert result.code == (0 if asked else 1)

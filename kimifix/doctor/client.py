@@ -154,10 +154,10 @@ def check_environment(machine: Machine) -> Finding:
     known = {**dict.fromkeys(others, "changes the parameters of requests"), **_ENVIRONMENT}
     effects = {name: effect for name, effect in known.items() if machine.env.get(name)}
     if "KIMI_MODEL_NAME" in effects and not describe(machine).is_of_environment:
-        unfit = ignored_for(machine.env, machine.engine or features.NEWEST_KNOWN)
-        effects["KIMI_MODEL_NAME"] = "is ignored by this version without KIMI_MODEL_API_KEY"
-        if unfit:
-            effects["KIMI_MODEL_NAME"] = f"is ignored, for kimi-code does not take that {unfit}"
+        effect = "is ignored by this version without KIMI_MODEL_API_KEY"
+        if unfit := ignored_for(machine.env, machine.rules):
+            effect = f"is ignored, for kimi-code does not take that {unfit}"
+        effects["KIMI_MODEL_NAME"] = effect
     if machine.engine != machine.version:
         flags = [name for name in features.ENGINE_FLAGS if machine.env.get(name)]
         effects |= dict.fromkeys(flags, "makes kimi-code use its other engine")

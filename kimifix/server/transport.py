@@ -135,9 +135,8 @@ def send(
     which proxy to use and which certificates the client trusts. Raises ``TransportError``.
     """
     sized = () if body is None else (("content-length", str(len(body))),)
-    lines = [
-        (name, value.strip("\t\n\r ")) for name, value in (("host", to.authority), *headers, *sized)
-    ]
+    trimmed = ((name, value.strip("\t\n\r ")) for name, value in headers)
+    lines = [("host", to.authority), *trimmed, *sized]
     for name, value in lines:
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise TransportError("unsendable", f"no header can carry this value: {name}")
@@ -242,7 +241,7 @@ class _Exchange:
             return error
         if proxy and problem not in ("tls", "unasked"):
             problem = "proxy"
-        elif self.connected is None and (name := _ignored(self.to, self.env)):
+        elif self.connected is None and (name := _ignored(_chosen(self.to, self.env))):
             text += f"; kimi-code ignores {name}, which is not of the form http://host:port"
         return TransportError(problem, text, self.status)
 
@@ -348,45 +347,44 @@ def proxy_for(to: Target, env: Mapping[str, str]) -> Proxy | None:
     It does so, too, where a variable is no URL of a proxy, whatever the others say. Raises
     ``TransportError`` for a proxy that the client can use, and kimifix cannot.
     """
-    named = _variables(to, env)
-    chosen = _chosen(named)
+    chosen = _chosen(to, env)
     # The variable of http serves https as well, and one of SOCKS both.
-    name = chosen.get(to.scheme) or chosen.get("http") or (not chosen and next(iter(named), None))
-    if not name or _ignored(to, env):
+    name, value = next(filter(None, map(chosen.get, (to.scheme, "http", "socks"))), ("", ""))
+    if not name or _ignored(chosen):
         return None
-    proxy = _parsed_proxy(named[name])
+    proxy = _parsed_proxy(value)
     if proxy is None or proxy.to.scheme != "http":
         message = f"kimifix cannot ask through the kind of proxy that {name.upper()} names"
         raise TransportError("unasked", message)
     return proxy
 
 
-def _variables(to: Target, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables by name that may lead through a proxy ``to`` the server."""
+def _chosen(to: Target, env: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return variable and value of the proxy for each scheme ``to`` the server, if any.
+
+    One of SOCKS is there alone, for `socks`.
+    """
     # A name in lower case wins over that in upper case, which is sorted before it.
     spelled = (name for name in sorted(env) if name.islower() or name.isupper())
     named = {name.lower(): env[name].strip() for name in spelled if env[name].strip()}
     if _is_excepted(to, named.get("no_proxy", "").lower()):
         return {}
-    return {name: named[name] for name in _PROXIES if name in named}
-
-
-def _chosen(named: Mapping[str, str]) -> dict[str, str]:
-    """Return the variable of a proxy of HTTP for each scheme, if there is any."""
+    given = {name: named[name] for name in _PROXIES if name in named}
     is_socks = re.compile(r"socks\w*:", re.IGNORECASE).match
-    wanted = {scheme: (f"{scheme}_proxy", "all_proxy") for scheme in ("http", "https")}
-    usable = {
-        scheme: [name for name in names if name in named and not is_socks(named[name])]
-        for scheme, names in wanted.items()
-    }
-    return {scheme: names[0] for scheme, names in usable.items() if names}
+    web = {name: value for name, value in given.items() if not is_socks(value)}
+    if given and not web:
+        return {"socks": next(iter(given.items()))}
+    chosen = {}
+    for scheme in ("http", "https"):
+        if name := next((n for n in (f"{scheme}_proxy", "all_proxy") if n in web), None):
+            chosen[scheme] = name, web[name]
+    return chosen
 
 
-def _ignored(to: Target, env: Mapping[str, str]) -> str | None:
+def _ignored(chosen: Mapping[str, tuple[str, str]]) -> str | None:
     """Return the variable for which the client ignores all of them, None where there is none."""
-    named = _variables(to, env)
-    wrong = (name for name in _chosen(named).values() if _parsed_proxy(named[name]) is None)
-    return next(map(str.upper, wrong), None)
+    values = ((name, value) for scheme, (name, value) in chosen.items() if scheme != "socks")
+    return next((name.upper() for name, value in values if _parsed_proxy(value) is None), None)
 
 
 def _parsed_proxy(value: str) -> Proxy | None:

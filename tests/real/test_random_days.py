@@ -46,7 +46,7 @@ def spend_a_day(machine: Machine, *, seed: int) -> None:
     models = server.behaviour.models
     turn = machine.ask()
     sent = turn.chats[0] if turn.chats else None
-    env = {name: machine.env[name] for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")}
+    env = machine.proxies
     ways = Ways(machine, env)
     for name, behaviour in SERVERS.items():
         server.behaviour = replace(behaviour, models=models)

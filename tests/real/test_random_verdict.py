@@ -151,7 +151,7 @@ def agree(machine: Machine, *, seed: int, deep: bool) -> None:
             if chance.random() < 0.3:
                 login.unlink()
     # Nobody leaves this machine, whatever address is left out: the proxy passes nothing on.
-    env = {name: machine.env[name] for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")}
+    env = machine.proxies
     if chance.random() < 0.3:
         for name in chance.sample([*ENVIRONMENT], chance.randint(1, 3)):
             env[name] = led(chance.choice(ENVIRONMENT[name]), places)

@@ -754,10 +754,7 @@ def test_a_proxy_out_of_reach_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> N
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with Stub(_silent) as silent:
-        for value in (
-            closed,
-            f"http://127.0.0.1:{silent.port}",
-        ):
+        for value in (closed, f"http://127.0.0.1:{silent.port}"):
             answer = _ask("https://api.kimi.test/v1", env={"HTTPS_PROXY": value}, seconds=0.3)
             assert (answer.problem, answer.verdict) == ("proxy", "unreachable")
             assert "NO_PROXY" in answer.meaning.advice

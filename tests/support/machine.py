@@ -128,10 +128,14 @@ class Machine:
             "TERM": "xterm-256color",
             "KIMI_CODE_NO_AUTO_UPDATE": "1",
             "KIMI_DISABLE_TELEMETRY": "1",
-            "HTTP_PROXY": self.server.url,
-            "HTTPS_PROXY": self.server.url,
-            "NO_PROXY": "127.0.0.1",
+            **self.proxies,
         }
+
+    @property
+    def proxies(self) -> dict[str, str]:
+        """The variables by which nobody leaves this machine: the proxy passes nothing on."""
+        url = self.server.url
+        return {"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": "127.0.0.1"}
 
     @property
     def _led_to_server(self) -> dict[str, str]:
