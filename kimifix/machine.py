@@ -60,6 +60,11 @@ class Machine:
         """The version by whose rules to judge: that of the engine, else the newest known."""
         return self.engine or features.NEWEST_KNOWN
 
+    @cached_property
+    def node(self) -> Version | None:
+        """The version of the Node that starts the copy in use, None where it cannot be told."""
+        return installs.node_of(self.install, self.env) if self.install else None
+
     @property
     def is_sandbox(self) -> bool:
         """Whether the home is one that kimifix made."""

@@ -236,6 +236,35 @@ def test_a_login_that_would_be_refused_is_not_named(
     assert result.json["next"] == []
 
 
+def test_node_that_is_too_old_is_what_counts(
+    kimifix: Kimifix, config: Path, client: Path, tmp_path: Path
+) -> None:
+    """Whatever else is in order: the client does not start, and nothing typed here mends that."""
+    (package,) = client.parent.rglob("package.json")
+    package.write_text(json.dumps(json.loads(package.read_text()) | {"engines": {}}))
+    node = tmp_path / ("node.exe" if sys.platform == "win32" else "node")
+    node.write_text("https://nodejs.org/download/release/v22.14.0/node-v22.14.0.tar.gz")
+    node.chmod(0o755)
+    path = os.pathsep.join(map(str, (client, tmp_path)))
+    result = kimifix("doctor", "--json", env={"PATH": path})
+    assert result.code == 1
+    assert result.json["verdict"].startswith("kimi-code 2.1.0 does not start on Node 22.14.0")
+    assert result.json["next"] == []
+    assert findings(result)["client"]["data"]["node"] == "22.14.0"
+    node.write_text(node.read_text().replace("v22.14.0/", "v22.15.0/"))
+    assert kimifix("doctor", env={"PATH": path}).code == 0
+
+
+def test_sessions_that_cannot_be_written_are_what_counts(kimifix: Kimifix, config: Path) -> None:
+    """The client ends before it asks the server; the other checks are there all the same."""
+    (config.parent / "sessions").write_text("")
+    result = kimifix("doctor", "--json")
+    assert result.code == 1
+    assert "cannot write here, and ends" in result.json["verdict"]
+    assert result.json["advice"]
+    assert findings(result)["config"]["status"] == "ok"
+
+
 def test_without_kimi_code_says_so(kimifix: Kimifix) -> None:
     """No program and no home are two errors with a remedy each."""
     result = kimifix("doctor", "--json")

@@ -15,8 +15,8 @@ _LONGEST = 256  # npm takes no longer ones
 Feature = Literal[
     "shared-login", "alias-protocol", "key-refresh", "protocol-merged", "thinking-enabled",
     "key-variable", "proxies", "alias-overrides", "keyless-model", "key-in-acp", "nameless-acp",
-    "lenient-config", "no-shell-key", "default-provider", "alias-base-url", "new-engine",
-    "one-engine",
+    "lenient-config", "no-shell-key", "newer-node", "default-provider", "alias-base-url",
+    "new-engine", "one-engine",
 ]  # fmt: skip
 
 
@@ -94,6 +94,11 @@ def protocol_lasts(version: Version | None) -> bool:
     """Tell whether an alias keeps its `protocol` in ``version`` where its provider has a key."""
     erased = has("key-refresh", version) and not has("protocol-merged", version)
     return has("alias-protocol", version) and not erased
+
+
+def oldest_node(version: Version) -> Version:
+    """Return the oldest Node on which ``version`` starts; it asks for a newer one, 22.19."""
+    return Version((22, 15, 0) if has("newer-node", version) else (20, 0, 0))
 
 
 def thinking_setting(version: Version | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ their documentation or the source of kimi-code describes.
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ from typing import Literal, NamedTuple
 from kimifix.client.features import Version, parse_version
 from kimifix.client.home import Home, user_home
 from kimifix.errors import KimifixError
-from kimifix.reader import read_json, read_text, tables
+from kimifix.reader import opened, read_json, read_text, tables
 
 Kind = Literal["client", "legacy", "unrelated", "unknown"]
 
@@ -41,6 +42,11 @@ _OURS = r"@moonshot-ai[\\/]kimi-code[\\/]dist[\\/]"
 _STARTED = re.compile(
     rf"(?:^|[\"'=])([^\"'=\r\n]*?node_modules)[\\/](?:{_OURS}|\.bin[\\/]kimi\b)", re.MULTILINE
 )
+# What these install takes the Node on PATH; the launchers of version managers choose one.
+_ON_PATH = ("npm", "pnpm", "yarn", "bun")
+# In every Node but those that Linux distributions have built.
+_RELEASE = re.compile(rb"nodejs\.org/download/release/v(\d+\.\d+\.\d+)/")
+_NODE_MAX_MEGABYTES = 256
 _OWN_FOLDER = re.compile(r"(?:\$\{?\w+\}?|%~dp0|%\w+%)[\\/]?")
 
 
@@ -50,7 +56,7 @@ class Install(NamedTuple):
     ``path`` is what a shell would start. ``version`` is None where the files do not tell.
     ``origin`` says how it came here: npm, pnpm, yarn, bun, native, homebrew, nix, vscode or
     another word of that kind. ``on_path`` counts the folders of PATH before it, None where
-    it is not on PATH.
+    it is not on PATH. ``on_node`` is whether it needs a Node, and takes the one on PATH.
     """
 
     path: Path
@@ -58,6 +64,7 @@ class Install(NamedTuple):
     version: str | None
     origin: str
     on_path: int | None = None
+    on_node: bool = False
 
 
 def find(env: Mapping[str, str], home: Home) -> list[Install]:
@@ -96,6 +103,36 @@ def identify(path: Path, target: Path, env: Mapping[str, str], home: Home, user:
         or _native(target, env, home, user)
         or Install(target, "unknown", None, "unknown")
     )
+
+
+def node_of(install: Install, env: Mapping[str, str]) -> Version | None:
+    """Return the version of the Node that starts ``install``, None where that cannot be told."""
+    if not install.on_node:
+        return None
+    folders, beside = env.get("PATH", ""), str(install.path.parent)
+    if install.on_path is None or not install.path.is_symlink():  # a script looks beside itself
+        folders = f"{beside}{os.pathsep}{folders}"
+    program = shutil.which("node", path=folders)
+    if program is None:
+        return None
+    with suppress(OSError, RuntimeError):
+        node = Path(program).resolve()
+        header = read_text(node.parents[1] / "include/node/node_version.h", _LAUNCHER_MAX_BYTES)
+        numbers = re.findall(r"NODE_(?:MAJOR|MINOR|PATCH)_VERSION (\d+)", header)
+        return parse_version(".".join(numbers)) or _released(node)
+    return None
+
+
+def _released(node: Path) -> Version | None:
+    """Return the version of a Node by the address of its release, which is built into it."""
+    before = b""
+    with opened(node) as handle:
+        for _ in range(_NODE_MAX_MEGABYTES):
+            chunk = os.read(handle, 1 << 20)
+            if found := _RELEASE.search(before + chunk):
+                return parse_version(found[1].decode())
+            before = chunk[-100:]
+    return None
 
 
 def _candidates(
@@ -153,7 +190,9 @@ def _package(target: Path, text: str) -> Install | None:
         data = read_json(folder / "package.json") or {}
         name, version = _word(data.get("name")), _word(data.get("version"))
         if name == PACKAGE:
-            return Install(folder.resolve(), "client", version, _origin_of(folder))
+            origin = _origin_of(folder)
+            on_node = "engines" in data and origin in _ON_PATH
+            return Install(folder.resolve(), "client", version, origin, on_node=on_node)
         if name and "node_modules" in folder.parts[-3:-1]:  # no project around the file
             return Install(folder, "unrelated", version, name)
     return None

@@ -5,13 +5,16 @@ every change and, from 0.25.0 on, with every request; in 0.20.0 as `model` of th
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from kimifix.client.features import Version, has
 from kimifix.client.logs import newest_files
 from kimifix.reader import read_end
 
@@ -20,6 +23,27 @@ _MOST_FILES = 20
 _TAIL_BYTES = 256 * 1024
 # Within a conversation the quotes would be escaped.
 _ALIAS = re.compile(rb'(?<!\\)"(?:modelAlias|usage\.record","model)":("(?:[^"\\\n]|\\.)*")')
+
+
+def obstacle(home: Path, version: Version) -> Path | None:
+    """Return what the client cannot write when a session begins in this folder: it ends then.
+
+    None where nothing is in its way. Run, with each of them: 0.25.0, 0.38.0, 2.1.0.
+    """
+    sessions, index = home / "sessions", home / "session_index.jsonl"
+    if not home.is_dir():
+        return None  # it is the client's to make
+    here = sha256(os.fsencode(Path.cwd().as_posix())).hexdigest()[:12]
+    folders = [home, sessions, *sessions.glob(f"wd_*_{here}")]
+    if not has("new-engine", version) and sessions.is_dir() and index.is_file():
+        folders.remove(home)  # it replaces no file there
+    for path, is_usable, mode in (
+        *((folder, folder.is_dir(), os.W_OK | os.X_OK) for folder in folders),
+        (index, index.is_file(), os.W_OK),
+    ):
+        if os.path.lexists(path) and not (is_usable and os.access(path, mode)):
+            return path
+    return None
 
 
 def newest(home: Path) -> Iterator[tuple[str, str]]:

@@ -42,8 +42,8 @@ CHECKS: tuple[Check, ...] = (
     patch.check_receipt,
     client.check_recent_errors,
 )
-# Without these nothing goes out, whatever the others say; and what to type for it.
-_FIRST = {"client": (client.INSTALL,), "home": (), "config": ()}
+# Without these nothing goes out, whatever the others say.
+_FIRST = ("client", "home", "config")
 
 
 @dataclass(frozen=True)
@@ -151,12 +151,13 @@ def _verdict(machine: Machine, findings: Mapping[str, Finding], probed: Probed |
     """Return what the findings come to: what has to be done first comes first."""
     asked, tried = findings["probe"], findings["verify"]
     alike, patched = findings["look-alikes"], findings["patch"]
+    for first in (findings[name] for name in _FIRST):
+        may = first.data.get("client_can")
+        if first.status == "error" and not (may and tried.status == "ok"):
+            steps = (client.INSTALL,) if first.data.get("found") is False else ()
+            return Verdict(None if may else False, first.message, first.hint, steps)
     if tried.status == "ok":
         return Verdict(True, "it got an answer just now")
-    for name, steps in _FIRST.items():
-        if findings[name].status == "error":
-            works = None if findings[name].data.get("client_can") else False
-            return Verdict(works, findings[name].message, findings[name].hint, steps)
     out = describe(machine)
     notes = tuple(server_warnings(out.base_url))
     probing = (machine.kimifix("doctor", "--probe"),)

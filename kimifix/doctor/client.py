@@ -1,9 +1,10 @@
 """What there is of kimi-code on this machine: copies, home, login, environment, logs."""
 
+import os
 import sys
 from typing import Any
 
-from kimifix.client import features
+from kimifix.client import features, sessions
 from kimifix.client.installs import Install
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
@@ -15,7 +16,7 @@ INSTALL = "npm install -g @moonshot-ai/kimi-code"
 
 
 def check_client(machine: Machine) -> Finding:
-    """Kimi-code is installed, and its version can be told."""
+    """Kimi-code is installed, can start, and its version can be told."""
     install = machine.install
     if install is None:
         extension = next((i for i in machine.installs if i.origin == "vscode"), None)
@@ -25,8 +26,20 @@ def check_client(machine: Machine) -> Finding:
             return Finding("warning", message, hint, _install_data(extension))
         hint = f"run `{INSTALL}`"
         return Finding("error", "kimi-code was not found", hint, {"found": False})
-    data = _install_data(install)
-    if machine.version is None:
+    node, version = machine.node, machine.version
+    data = _install_data(install) | {"node": str(node) if node else None}
+    if node and version and node < features.oldest_node(version):
+        message = f"kimi-code {version} does not start on Node {node}, which is too old"
+        return Finding("error", message, "update Node to 22.19 or later", data)
+    if path := sessions.obstacle(machine.home.path, machine.rules):
+        hint = "give yourself the right to write there"
+        if sys.platform != "win32":
+            user = os.geteuid()
+            words: tuple[str, ...] = ("chmod", "-R", "u+rwX")
+            words = words if path.lstat().st_uid == user else ("sudo", "chown", "-R", str(user))
+            hint = " ".join((*words, quoted(machine.home.path.resolve())))
+        return Finding("error", f"kimi-code cannot write here, and ends: `{path}`", hint, data)
+    if version is None:
         message = f"kimi-code of unknown version ({install.origin}): {install.path}"
         hint = "`apply` then needs --credential login or key, since old versions differ"
         return Finding("warning", message, hint, data)

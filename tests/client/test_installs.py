@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -720,6 +721,77 @@ def test_odd_places_hide_no_copy(machine: Machine, monkeypatch: pytest.MonkeyPat
     (machine.root / "gone").rmdir()
     found = machine.find("", "relative", folder, HOME="/" + "x" * 5000, FNM_DIR="y" * 5000)
     assert [install.on_path for install in found] == [2]
+
+
+NODE = "node.exe" if sys.platform == "win32" else "node"
+HEADER = (
+    "#define NODE_MAJOR_VERSION {}\n#define NODE_MINOR_VERSION {}\n#define NODE_PATCH_VERSION {}\n"
+)
+
+
+def with_header(machine: Machine, version: str) -> Path:
+    """Install a Node as its makers, nvm and most others do, and return its folder for PATH."""
+    prefix = machine.root / f"node-{version}"
+    text = HEADER.format(*version.split(".")) + "#define NODE_MODULE_VERSION 115\n"
+    machine.file(prefix / "include/node/node_version.h", text)
+    return machine.file(prefix / "bin" / NODE, "").parent
+
+
+def alone(machine: Machine, version: str) -> Path:
+    """Install a Node as on Windows, without anything beside it, and return its folder."""
+    far = "\0" * (1024 * 1024 - 50)  # the address lies across two blocks of what is read
+    text = f"{far}https://nodejs.org/download/release/v{version}/node-v{version}.tar.gz\0"
+    return machine.file(machine.root / f"alone-{version}" / NODE, text).parent
+
+
+def nameless(machine: Machine, _: str) -> Path:
+    """Install a Node that does not say which one it is, as some distributions build it."""
+    return machine.file(machine.root / "usr/bin" / NODE, "\x7fELF").parent
+
+
+def npm_with_engines(machine: Machine) -> Path:
+    """Install the client as published, with a word about Node, and return its folder."""
+    folder = machine.npm(machine.root / "npm")
+    (package,) = folder.parent.rglob("package.json")
+    data = json.loads(package.read_text()) | {"engines": {"node": ">=22.19.0"}}
+    package.write_text(json.dumps(data))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("install", "told"), [(with_header, "20.19.2"), (alone, "20.19.2"), (nameless, None)]
+)
+def test_node_tells_its_version(
+    machine: Machine, install: Callable[[Machine, str], Path], told: str | None
+) -> None:
+    """By a file beside it, or by the address that is built into it; else nothing is claimed."""
+    path = (npm_with_engines(machine), install(machine, "20.19.2"), with_header(machine, "18.1.0"))
+    found = installs.node_of(machine.one(*path), {"PATH": os.pathsep.join(map(str, path))})
+    assert (str(found) if found else None) == told
+
+
+def test_node_is_the_one_that_the_launcher_would_start(machine: Machine) -> None:
+    """That is the first on PATH, but a launcher that is a script looks beside itself before."""
+    folder, node = npm_with_engines(machine), with_header(machine, "22.1.0")
+    beside = machine.file(folder / NODE, "nodejs.org/download/release/v24.0.0/")
+    env = {"PATH": os.pathsep.join(map(str, (node, folder)))}
+    found = installs.node_of(machine.one(node, folder), env)
+    assert str(found) == ("24.0.0" if sys.platform == "win32" else "22.1.0")
+    # Whoever starts a copy that is not on PATH has its Node there, or lies beside it.
+    away = machine.one(folder)._replace(on_path=None)
+    assert str(installs.node_of(away, {"PATH": str(node)})) == "24.0.0"
+    beside.unlink()
+    assert str(installs.node_of(away, {"PATH": str(node)})) == "22.1.0"
+    assert installs.node_of(away, {"PATH": str(machine.root)}) is None
+
+
+def test_a_copy_that_brings_its_own_node_takes_none(machine: Machine) -> None:
+    """As the single binary does; and a package that asks for no Node may start on any."""
+    node = with_header(machine, "18.1.0")
+    for folder in (machine.native("2.1.0"), machine.npm(machine.root / "fork")):
+        env = {"PATH": os.pathsep.join(map(str, (folder, node)))}
+        found = [i for i in machine.find(folder, node) if i.path.parent == folder]
+        assert [installs.node_of(install, env) for install in found] == [None]
 
 
 # Notes what is opened and started from then on.

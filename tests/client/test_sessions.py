@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from support.nobody import as_nobody, give_to_nobody, open_folder
+from support.platforms import posix
 
-from kimifix.client.sessions import newest, resumed
+from kimifix.client.features import NEWEST_KNOWN, Version
+from kimifix.client.sessions import newest, obstacle, resumed
 from kimifix.words import quoted
 
 ALIAS = "kimi-code/kimi-for-coding"
@@ -68,3 +72,60 @@ def test_a_name_that_is_no_plain_word_is_quoted(home: Path) -> None:
     session(home, 1, {"modelAlias": "a"})
     found = resumed(kimi, home, {"a": {"model": "m"}}, {"b; touch PWN": {"model": "m"}})
     assert found == (f"kimi -S session_1 -m {quoted('b; touch PWN')}",)
+
+
+def written(home: Path) -> Path:
+    """Leave a home as the client has left it that was started in this folder."""
+    here = sha256(os.fsencode(Path.cwd().as_posix())).hexdigest()[:12]
+    for name in ("sessions", f"sessions/wd_tests_{here}", "sessions/wd_other_0123456789ab"):
+        (home / name).mkdir()
+        give_to_nobody(home / name)
+    (home / "session_index.jsonl").write_text("")
+    give_to_nobody(home / "session_index.jsonl")
+    give_to_nobody(home)
+    return home / f"sessions/wd_tests_{here}"
+
+
+@posix("a mode says who may write")
+@pytest.mark.parametrize(
+    "place", ["", "sessions", "here", "session_index.jsonl", "sessions/wd_other_0123456789ab"]
+)
+def test_what_the_client_must_write_is_known(place: str) -> None:
+    """What belongs to somebody else, as after `sudo kimi`; another project is in nobody's way."""
+    with open_folder() as home:
+        bucket = written(home)
+        path = bucket if place == "here" else home / place
+        assert as_nobody(lambda: obstacle(home, NEWEST_KNOWN)) is None
+        path.chmod(0o555)
+        found = as_nobody(lambda: obstacle(home, NEWEST_KNOWN))
+        assert found == (None if "other" in place else path)
+        # Before 0.33.0 the home itself had to be written only to make what was not there.
+        old = as_nobody(lambda: obstacle(home, Version((0, 32, 0))))
+        assert old == (found if place else None)
+        path.chmod(0o755)
+
+
+@posix("a mode says who may write")
+def test_a_home_in_which_the_client_cannot_make_its_files() -> None:
+    """Whatever the version: there is nothing in it yet, and nothing can be made."""
+    with open_folder() as home:
+        give_to_nobody(home)
+        home.chmod(0o555)
+        assert as_nobody(lambda: obstacle(home, Version((0, 32, 0)))) == home
+        home.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["sessions", "session_index.jsonl"])
+def test_something_else_stands_there(home: Path, name: str) -> None:
+    """A file in the place of the folder, and the other way round."""
+    if name == "sessions":
+        (home / name).write_text("")
+    else:
+        (home / name).mkdir()
+    assert obstacle(home, NEWEST_KNOWN) == home / name
+
+
+def test_a_home_that_is_not_there_is_the_clients_to_make(tmp_path: Path) -> None:
+    """And a client that has never run has no sessions."""
+    assert obstacle(tmp_path / "gone", NEWEST_KNOWN) is None
+    assert obstacle(tmp_path, NEWEST_KNOWN) is None

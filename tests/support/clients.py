@@ -38,15 +38,19 @@ class Client:
 def client(version: str) -> Client:
     """Return kimi-code of ``version``, installed if need be."""
     programs = _installed(f"{PACKAGE}@{version}", f"kimi-code-{version}")
-    node = _installed(f"{_node_package()}@{_NODE}", f"node-{_NODE}")
-    return Client(version, programs, node)
+    return Client(version, programs, node())
+
+
+@cache
+def node(version: str = _NODE) -> Path:
+    """Return the folder of a Node of ``version``."""
+    return _installed(f"{_node_package()}@{version}", f"node-{version}")
 
 
 @cache
 def toml_parser() -> tuple[Path, Path]:
     """Return Node, and a folder where it finds smol-toml, which kimi-code reads its config with."""
-    node = _installed(f"{_node_package()}@{_NODE}", f"node-{_NODE}")
-    return node / "node", _installed(f"smol-toml@{_PARSER}", f"smol-toml-{_PARSER}").parents[1]
+    return node() / "node", _installed(f"smol-toml@{_PARSER}", f"smol-toml-{_PARSER}").parents[1]
 
 
 def can_install() -> bool:

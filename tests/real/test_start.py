@@ -1,0 +1,85 @@
+"""What keeps the client from starting, or ends it before it asks anybody."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from support.clients import node
+from support.machine import Machine
+from support.verdicts import at_once, examined
+
+
+@pytest.mark.parametrize("version", ["18.20", "20.20", "22.14", "22.15"])
+def test_verdict_knows_on_which_node_the_client_starts(
+    machines: dict[str, Machine], version: str
+) -> None:
+    """Old versions start on Node 20, new ones on 22.15: all of them ask for 22.19."""
+
+    def agree(machine: Machine) -> None:
+        folders = (machine.client.programs, node(version), "/usr/bin", "/bin")
+        env = {**machine.proxies, "PATH": os.pathsep.join(map(str, folders))}
+        machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
+        starts = machine.kimi("--version", **env).code == 0
+        verdict = examined(machine, env).verdict
+        assert verdict.works is starts, verdict
+
+    at_once(machines, agree)
+
+
+def file_for_sessions(machine: Machine) -> None:
+    """Have a file where the sessions shall be."""
+    (machine.home / "sessions").write_text("")
+
+
+def folder_for_index(machine: Machine) -> None:
+    """Have a folder where the list of sessions shall be."""
+    (machine.home / "session_index.jsonl").mkdir()
+
+
+def link_to_nowhere(machine: Machine) -> None:
+    """Have the sessions on a disk that is not there."""
+    (machine.home / "sessions").symlink_to("/nowhere/sessions")
+
+
+def file_for_this_project(machine: Machine) -> None:
+    """Have a file where the sessions of this folder shall be."""
+    here = sha256(os.fsencode(machine.project)).hexdigest()[:12]
+    (machine.home / "sessions").mkdir()
+    (machine.home / "sessions" / f"wd_project_{here}").write_text("")
+
+
+def file_for_another_project(machine: Machine) -> None:
+    """Have a file where the sessions of another folder shall be, which is in nobody's way."""
+    (machine.home / "sessions").mkdir()
+    (machine.home / "sessions" / "wd_project_0123456789ab").write_text("")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(file_for_sessions, folder_for_index, link_to_nowhere),
+        *(file_for_this_project, file_for_another_project),
+    ],
+    ids=lambda fault: fault.__name__,
+)
+def test_verdict_knows_where_the_client_must_write(
+    machines: dict[str, Machine], fault: Callable[[Machine], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends where it cannot begin a session, whatever the server would answer."""
+    answered = {}
+    for machine in machines.values():
+        machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
+        fault(machine)
+
+    def ask(machine: Machine) -> None:
+        answered[machine.home] = machine.ask().answered
+
+    at_once(machines, ask)
+    for version, machine in machines.items():
+        monkeypatch.chdir(Path(machine.project))
+        verdict = examined(machine, machine.proxies).verdict
+        assert verdict.works is answered[machine.home], (version, verdict)
