@@ -204,6 +204,9 @@ def parse(content: bytes, path: Path) -> Document:
         raise ConfigError(path, "the config is nested too deep to be read", client_can=True)
     if wrong := misfit(data, _SHAPE):
         raise ConfigError(path, wrong, "mend it: kimi-code cannot use it either")
+    for place, name in _respelled(data, _SHAPE):
+        reason = f"`{place}` is `{name}` for kimi-code, and kimifix does not read it"
+        raise ConfigError(path, reason, f"write `{name}` instead", client_can=True)
     return Document(data, text, bom)
 
 
@@ -257,6 +260,15 @@ def misfit(value: Any, shape: Any, path: tuple[str, ...] = ()) -> str | None:
     ):
         return f"`{place}` has a value that kimi-code does not take"
     return next(filter(None, (misfit(*one) for one in inside if one[1] is not None)), None)
+
+
+def _respelled(value: Any, shape: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Yield where a key is spelled `baseUrl`, which kimi-code takes as well, and its usual name."""
+    for name in value if isinstance(shape, dict) else ():
+        usual = re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name)
+        if usual != name and usual in shape:
+            yield ".".join((*path, name)), usual
+        yield from _respelled(value[name], shape.get(name, shape.get("*")), (*path, name))
 
 
 def _values(data: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -198,3 +198,28 @@ def test_provider_id_wins_over_provider() -> None:
     by_default = Document({**data, "default_provider": "x"})
     assert list(by_default.served_by("x")) == ["a", "c", "d"]
     assert list(by_default.served_by("y")) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "usual"),
+    [
+        ('defaultModel = "a"', "defaultModel", "default_model"),
+        ("[providers.a]\nbaseUrl = ''", "providers.a.baseUrl", "base_url"),
+        ("[providers.a.oauth]\noauthHost = ''", "providers.a.oauth.oauthHost", "oauth_host"),
+        ("[models.a]\nmaxContextSize = 1", "models.a.maxContextSize", "max_context_size"),
+    ],
+)
+def test_a_spelling_that_kimi_code_alone_reads_is_refused(
+    text: str, place: str, usual: str
+) -> None:
+    """It takes `baseUrl` for `base_url` (run: 0.25.0, 0.38.0, 2.1.0), and may get an answer."""
+    error = refused(text.encode())
+    assert f"`{place}` is `{usual}` for kimi-code" in error.reason
+    assert usual in str(error.hint)
+    assert error.client_can
+
+
+def test_names_of_the_users_own_are_no_spelling_of_ours() -> None:
+    """Nor are settings that kimifix does not know, and other capitals, which nobody reads."""
+    text = "[models.baseUrl]\n[providers.apiKey.env]\nbaseUrl = ''\n[providers.x]\nBaseURL = 1\n"
+    assert parse(f"{text}[loopControl]\nmaxSteps = 1\n".encode(), PATH).models == {"baseUrl": {}}
