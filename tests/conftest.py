@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,10 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, str(tmp_path / "state"))
     monkeypatch.setenv("PATH", str(tmp_path / "nothing-on-path"))
     monkeypatch.setenv("KIMIFIX_LANG", "en")
+    if sys.platform == "win32":  # where the client needs one
+        bash = tmp_path / "bash.exe"
+        bash.touch()
+        monkeypatch.setenv("KIMI_SHELL_PATH", str(bash))
     monkeypatch.chdir(user)
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from support.platforms import posix, symlinks
 
 from kimifix.client.home import Home
 from kimifix.doctor import look
+from kimifix.doctor.client import check_client
 from kimifix.doctor.finding import Finding
 from kimifix.errors import ConfigError, KimifixError
 from kimifix.machine import Machine
@@ -263,6 +265,19 @@ def test_sessions_that_cannot_be_written_are_what_counts(kimifix: Kimifix, confi
     assert "cannot write here, and ends" in result.json["verdict"]
     assert result.json["advice"]
     assert findings(result)["config"]["status"] == "ok"
+
+
+def test_windows_without_git_bash_is_what_counts(
+    config: Path, client: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kimi-code ends there, and says where to get it; so does doctor."""
+    monkeypatch.setattr("kimifix.client.shell.sys", SimpleNamespace(platform="win32"))
+    env = {name: value for name, value in os.environ.items() if name != "KIMI_SHELL_PATH"}
+    machine = Machine(Home(config.parent, "default"), {**env, "PATH": str(client)})
+    finding = check_client(machine)
+    assert finding.status == "error"
+    assert "without Git Bash" in finding.message
+    assert "KIMI_SHELL_PATH" in str(finding.hint)
 
 
 def test_without_kimi_code_says_so(kimifix: Kimifix) -> None:

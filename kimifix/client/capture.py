@@ -16,7 +16,6 @@ process and nothing else. What keeps it on this machine, each measured alone wit
 
 import json
 import re
-import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 from kimifix.client.leash import Overlay, leash, write_private
 from kimifix.client.login import slot_of
 from kimifix.client.recorder import Captured, Recorder
+from kimifix.client.shell import git_bash
 from kimifix.errors import KimifixError
 from kimifix.reader import shipped
 from kimifix.secret import is_identity_header
@@ -40,8 +40,7 @@ _SECONDS_TO_ARRIVE = 0.2
 # What a launcher, Node and a version manager need to start the client. All else stays
 # behind: secrets, proxies, NODE_OPTIONS, and what would lead back to the user's files.
 # KIMI_CODE_… are part of the truth: they rename the product in the User-Agent (2.1.0), or
-# choose the older of two ways to talk to the server (0.33 to 0.43). For KIMI_SHELL_PATH
-# see ``_git_bash``.
+# choose the older of two ways to talk to the server (0.33 to 0.43).
 _PASSED_ON = """
 PATH PATHEXT SYSTEMROOT WINDIR COMSPEC LANG LC_ALL LC_CTYPE
 ASDF_DATA_DIR ASDF_DIR MISE_DATA_DIR NVM_DIR VOLTA_HOME
@@ -120,8 +119,7 @@ def _prepare(
     identity = [line for line in lines if is_identity_header(line.partition(":")[0].strip())]
     if identity:
         variables[_CUSTOM_HEADERS] = "\n".join(identity)
-    bash = _git_bash(env)
-    if bash is not None:
+    if bash := git_bash(env):  # the client shall not see the real LOCALAPPDATA
         variables.setdefault("KIMI_SHELL_PATH", str(bash))
     names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
     return {
@@ -141,18 +139,6 @@ def _slots(entries: Iterable[Mapping[str, Any]], env: Mapping[str, str]) -> set[
     slots = {slot_of(entry, env, managed=m) for entry in entries for m in (False, True)}
     names = {slot.removeprefix("oauth/") for slot in slots if slot}
     return {name for name in names if re.fullmatch(r"[A-Za-z0-9_-]+", name)}
-
-
-def _git_bash(env: Mapping[str, str]) -> Path | None:
-    """Return the Git Bash of this user alone, which lies where the real LOCALAPPDATA points.
-
-    The client finds all others (source of 2.1.0): by PATH and below `Program Files`.
-    """
-    if sys.platform != "win32" or not env.get("LOCALAPPDATA"):
-        return None
-    git = Path(env["LOCALAPPDATA"], "Programs", "Git")
-    places = (git / "bin" / "bash.exe", git / "usr" / "bin" / "bash.exe")
-    return next((place for place in places if place.is_file()), None)
 
 
 def _run(

@@ -8,7 +8,6 @@ their documentation or the source of kimi-code describes.
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -44,6 +43,7 @@ _STARTED = re.compile(
 )
 # What these install takes the Node on PATH; the launchers of version managers choose one.
 _ON_PATH = ("npm", "pnpm", "yarn", "bun")
+_NODE = "node.exe" if sys.platform == "win32" else "node"
 # In every Node but those that Linux distributions have built.
 _RELEASE = re.compile(rb"nodejs\.org/download/release/v(\d+\.\d+\.\d+)/")
 _NODE_MAX_MEGABYTES = 256
@@ -109,14 +109,15 @@ def node_of(install: Install, env: Mapping[str, str]) -> Version | None:
     """Return the version of the Node that starts ``install``, None where that cannot be told."""
     if not install.on_node:
         return None
-    folders, beside = env.get("PATH", ""), str(install.path.parent)
+    folders = [folder for folder in env.get("PATH", "").split(os.pathsep) if folder]
     if install.on_path is None or not install.path.is_symlink():  # a script looks beside itself
-        folders = f"{beside}{os.pathsep}{folders}"
-    program = shutil.which("node", path=folders)
+        folders.insert(0, str(install.path.parent))
+    programs = (Path(folder, _NODE) for folder in folders)
+    program = next((p for p in programs if os.access(p, os.X_OK) and p.is_file()), None)
     if program is None:
         return None
     with suppress(OSError, RuntimeError):
-        node = Path(program).resolve()
+        node = program.resolve()
         header = read_text(node.parents[1] / "include/node/node_version.h", _LAUNCHER_MAX_BYTES)
         numbers = re.findall(r"NODE_(?:MAJOR|MINOR|PATCH)_VERSION (\d+)", header)
         return parse_version(".".join(numbers)) or _released(node)

@@ -35,13 +35,12 @@ def obstacle(home: Path, version: Version) -> Path | None:
         return None  # it is the client's to make
     here = sha256(os.fsencode(Path.cwd().as_posix())).hexdigest()[:12]
     folders = [home, sessions, *sessions.glob(f"wd_*_{here}")]
-    if not has("new-engine", version) and sessions.is_dir() and index.is_file():
+    if not has("new-engine", version) and all(map(os.path.exists, (sessions, index))):
         folders.remove(home)  # it replaces no file there
-    for path, is_usable, mode in (
-        *((folder, folder.is_dir(), os.W_OK | os.X_OK) for folder in folders),
-        (index, index.is_file(), os.W_OK),
-    ):
-        if os.path.lexists(path) and not (is_usable and os.access(path, mode)):
+    for path in (*folders, index):
+        mode = os.W_OK if path is index else os.W_OK | os.X_OK
+        may = os.access(path, mode) and path.is_file() == (path is index)
+        if os.path.lexists(path) and not may:
             return path
     return None
 

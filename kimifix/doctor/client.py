@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any
 
-from kimifix.client import features, sessions
+from kimifix.client import features, sessions, shell
 from kimifix.client.installs import Install
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
@@ -31,6 +31,9 @@ def check_client(machine: Machine) -> Finding:
     if node and version and node < features.oldest_node(version):
         message = f"kimi-code {version} does not start on Node {node}, which is too old"
         return Finding("error", message, "update Node to 22.19 or later", data)
+    if shell.is_lacking(machine.env):
+        hint = "install Git for Windows, or set KIMI_SHELL_PATH to its bash.exe"
+        return Finding("error", "kimi-code does not start without Git Bash", hint, data)
     if path := sessions.obstacle(machine.home.path, machine.rules):
         hint = "give yourself the right to write there"
         if sys.platform != "win32":

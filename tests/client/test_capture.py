@@ -507,7 +507,7 @@ def test_on_windows_the_client_gets_to_know_git_bash(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It needs one, and looks in the real LOCALAPPDATA, which it does not get to see."""
-    monkeypatch.setattr("kimifix.client.capture.sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr("kimifix.client.shell.sys", SimpleNamespace(platform="win32"))
     bash = tmp_path / "Local" / "Programs" / "Git" / "bin" / "bash.exe"
     bash.parent.mkdir(parents=True)
     bash.touch()
