@@ -81,10 +81,22 @@ def read_text(path: Path, most: int, encoding: str = "utf-8") -> str:
         return ""
 
 
+def parsed(content: bytes) -> Any:
+    """Return the data of JSON as kimi-code takes it: in UTF-8, without a byte order mark.
+
+    Raises ``ValueError`` for anything else, and ``RecursionError``. Python would take more.
+    """
+
+    def refused(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    return json.loads(content.decode("utf-8", errors="replace"), parse_constant=refused)
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the JSON object in ``path``, None where there is none that can be read."""
     try:
-        data = json.loads(read(path, _MOST_JSON))
+        data = parsed(read(path, _MOST_JSON))
     except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kimifix.client.home import DEFAULT_BASE_URL, Home
+from kimifix.reader import parsed
 from kimifix.reader import read as read_file
 from kimifix.secret import Secret, register
 
@@ -99,7 +100,7 @@ def read(home: Home, slot: str) -> Login:
     if not _FILE_NAME.fullmatch(name):
         return Login(slot, path, problem="the `key` of its login is no file name")
     try:
-        data = json.loads(read_file(path, _MAX_BYTES))
+        data = parsed(read_file(path, _MAX_BYTES))
     except FileNotFoundError:
         return Login(slot, path)
     except OSError as error:
@@ -125,7 +126,7 @@ def _moment(value: object) -> float | None:
     """Return Unix seconds, None for what is no moment in time."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if 0 <= value < _END_OF_TIME else None  # NaN is neither
+    return float(value) if 0 <= value < _END_OF_TIME else None
 
 
 def _text(value: object) -> str | None:

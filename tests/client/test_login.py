@@ -155,6 +155,10 @@ def test_not_signed_in(home: Path) -> None:
         pytest.param("{", "not valid JSON", id="half"),
         pytest.param(b"\xff\xfe\x00", "not valid JSON", id="binary"),
         pytest.param("[" * 100_000, "not valid JSON", id="deep"),
+        # What Python would take, and kimi-code does not (run: 0.25.0, 0.38.0, 2.1.0).
+        pytest.param("\ufeff{}", "not valid JSON", id="byte order mark"),
+        pytest.param("{}".encode("utf-16"), "not valid JSON", id="UTF-16"),
+        pytest.param('{"expires_at": NaN}', "not valid JSON", id="NaN"),
         pytest.param("[]", "not a JSON object", id="list"),
         pytest.param("null", "not a JSON object", id="null"),
         pytest.param("{}", "revoked", id="nothing in it"),
@@ -180,11 +184,10 @@ def test_file_that_is_no_login(home: Path, data: str | bytes, problem: str) -> N
         ("true", None),
         ('"4102444800"', None),
         ("null", None),
-        ("NaN", None),
-        ("Infinity", None),
         ("-1", None),
         ("1" + "0" * 400, None),
         ("1e300", None),
+        ("1e400", None),
     ],
 )
 def test_end_of_a_login(home: Path, expires: str, expected: float | None) -> None:

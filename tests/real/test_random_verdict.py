@@ -82,7 +82,13 @@ LOGINS: tuple[dict[str, Any], ...] = (
     *({"access_token": ""}, {"access_token": None}, {"refresh_token": ""}, {"expires_at": 1}),
     *({"expires_at": 1, "refresh_token": ""}, {"expires_at": 1, "refresh_token": None}),
     *({"expires_at": None}, {"expires_at": "soon"}, {"expires_at": 0}, {"expires_at": -1}),
-    *({"expires_at": 1e15}, {"expires_in": 0}, {"scope": None}, {"token_type": 7}),
+    *(
+        {"expires_at": 1e15},
+        {"expires_at": float("inf")},
+        {"expires_in": 0},
+        {"scope": None},
+        {"token_type": 7},
+    ),
 )
 TOP: dict[str, tuple[Any, ...]] = {
     "default_model": ("kimi-code/kimi-for-coding", "kimifix/kimi-for-coding", "other/model", " "),
