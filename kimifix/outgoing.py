@@ -256,9 +256,10 @@ def _require_usable(
         wrong = Document(entries).login_misfit
         if not wrong and not model.get("base_url", alias).strip():  # run: 0.29.0 to 0.32.0
             wrong = f"`models.{alias}` has an empty `base_url`, and kimi-code uses it"
-        numbers = _SAMPLING if provider.get("type") == "kimi" else ()
+        is_kimi = provider.get("type") == "kimi" and model.get("protocol") != "anthropic"
         ends = (
-            f"{name} is no number, which ends kimi-code" for name in _unfit(machine.env, numbers)
+            f"{name} is no number, which ends kimi-code"
+            for name in _unfit(machine.env, _SAMPLING if is_kimi else ())
         )
         wrong = wrong or next(ends, None)
     sent = model.get("name", model.get("model"))

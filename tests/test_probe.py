@@ -966,6 +966,20 @@ def test_a_model_of_the_environment_is_taken_whole(
     assert (f"does not take that KIMI_MODEL_{name}" in result.out) == (sent == TOKEN)
 
 
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("version", ["0.32.0"])
+@pytest.mark.parametrize("protocol", ["", 'protocol = "anthropic"\n'])
+def test_a_number_that_is_none_ends_one_surface_alone(
+    kimifix: Kimifix, server: Server, config: Path, protocol: str
+) -> None:
+    """The other one does not read it (run: 0.25.0)."""
+    model = 'model = "kimi-for-coding"\n'
+    config.write_text(config.read_text().replace(model, model + protocol))
+    result = kimifix("doctor", "--probe", "--json", env={"KIMI_MODEL_TEMPERATURE": "abc"})
+    assert bool(server.asked) is bool(protocol)
+    assert ("is no number" in result.json["verdict"]) is not bool(protocol)
+
+
 @pytest.mark.parametrize("readable", [True, False])
 def test_a_quota_names_its_windows(
     kimifix: Kimifix, server: Server, config: Path, readable: bool

@@ -7,14 +7,14 @@ import json
 import re
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from kimifix.secret import MASK, SEQUENCE, Secret, redact, register
-from kimifix.server.answers import Answer, Probe, Surface
+from kimifix.server.answers import Answer, Probe, Problem, Surface
 from kimifix.server.transport import SECONDS, Reply, TransportError, send, target
 from kimifix.words import span, utc
 
@@ -120,8 +120,10 @@ def _answer(probe: Probe, reply: Reply) -> Answer:
         return Answer(
             probe, status, None, message, "unasked" if status in (307, 308) else "redirect"
         )
-    event = _event(reply.body)
-    data = _json(event or reply.body)
+    # An error may come late, behind a beginning; a ping or a count of tokens before that.
+    events = list(_events(reply.body))
+    telling = [event for event in events if _is_completion(probe.surface, event)] or events
+    data = [*filter(_fails, events), *telling, _json(reply.body)][0]
     if data is None:
         if not reply.whole:
             return Answer(probe, status, None, "the answer broke off", "broken")
@@ -130,10 +132,11 @@ def _answer(probe: Probe, reply: Reply) -> Answer:
     if status != 200:
         return Answer(probe, status, error_type, message)
     is_completion = _is_completion(probe.surface, data)
-    if is_completion and event:
+    if is_completion and events:
         return Answer(probe, status)
     fault = "not a stream, which kimi-code needs" if is_completion else "JSON, but no completion"
-    return Answer(probe, status, error_type, message or fault, "foreign")
+    problem: Problem = "broken" if events and _fails(data) else "foreign"
+    return Answer(probe, status, error_type, message or fault, problem)
 
 
 def _origin(location: str) -> str:
@@ -150,9 +153,10 @@ def _origin(location: str) -> str:
     return f"{origin}:{port}" if port else origin
 
 
-def _event(body: bytes) -> bytes:
-    """Return the data of the first event where the body is a stream, else nothing."""
-    return next((line[5:] for line in body.splitlines() if line.startswith(b"data:")), b"")
+def _events(body: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the objects of the events where the body is a stream."""
+    lines = (line[5:] for line in body.splitlines() if line.startswith(b"data:"))
+    return (data for data in map(_json, lines) if data is not None)
 
 
 def _json(text: bytes) -> dict[str, Any] | None:
@@ -173,8 +177,12 @@ def _error(data: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return _clean(inner.get("type"), _LONGEST_TYPE), _clean(message)
 
 
+def _fails(data: Mapping[str, Any]) -> bool:
+    return isinstance(data.get("error"), Mapping | str)
+
+
 def _is_completion(surface: Surface, data: Mapping[str, Any]) -> bool:
-    if isinstance(data.get("error"), Mapping | str):
+    if _fails(data):
         return False
     if surface == "openai":
         return isinstance(data.get("choices"), list)

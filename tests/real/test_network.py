@@ -10,6 +10,7 @@ import shutil
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,9 +18,9 @@ import tomlkit
 from support import catalogue, kimi_server
 from support import certificate as certificates
 from support.certificate import Certificate
-from support.kimi_server import KEY, KimiServer
+from support.kimi_server import ANSWER, KEY, KimiServer
 from support.machine import Machine
-from support.stub_server import Request, Stub, Talk, response, tunnel_to
+from support.stub_server import Request, Stub, Talk, response, stream, tunnel_to
 from support.verdicts import at_once, examined
 
 # Where a request leads, by the address of the server, and how: what is set in the environment,
@@ -92,12 +93,42 @@ ANSWERS: Mapping[str, tuple[bytes, bool]] = {
     "nothing": (response(204), True),
 }
 
+_CHUNK = {"id": "x", "choices": [{"index": 0, "delta": {"role": "assistant", "content": "So"}}]}
+_MESSAGE = {"id": "m", "type": "message", "role": "assistant", "model": "k", "content": []}
+_START = {"type": "message_start", "message": {**_MESSAGE, "usage": {"input_tokens": 1}}}
+_BLOCK = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+_SAID = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": ANSWER}}
+_STOP = {"type": "content_block_stop", "index": 0}
+_ERROR = {"error": {"type": "overloaded_error", "message": "Overloaded"}}
+
+
+def streamed(*events: dict[str, Any]) -> bytes:
+    """Return an answer with status 200 that holds these events."""
+    return response(200, stream(*events), "content-type: text/event-stream")
+
+
+# Streams that are more than an answer, or less, by the type of the provider.
+STREAMS: Mapping[str, Mapping[str, tuple[bytes, bool]]] = {
+    "kimi": {
+        "an error in the stream": (streamed(_ERROR), True),
+        "an error behind a beginning": (streamed(_CHUNK, _ERROR), True),
+    },
+    "anthropic": {
+        "a ping before": (streamed({"type": "ping"}, _START, _BLOCK, _SAID, _STOP), True),
+        "an error behind a beginning": (
+            streamed(_START, _BLOCK, _STOP, {"type": "error", **_ERROR}),
+            True,
+        ),
+    },
+}
+
 # What is answered once, and then no more: the client asks again by itself.
 ONCE = {
     "overload": response(429, {"error": {"message": "The engine is currently overloaded"}}),
     "a failure": response(503, {"error": {"message": "unavailable"}}),
     "a gateway": response(502, b"<html>Bad gateway</html>"),
     "a closed connection": b"",
+    "an error in the stream": streamed(_ERROR),
     "a refusal": response(403, catalogue.IDENTITY.body("openai")),
 }
 
@@ -161,7 +192,7 @@ def test_every_answer_is_the_clients(ends: dict[str, Machine]) -> None:
 def get_every_answer(machine: Machine) -> None:
     """Ask for each answer of the table, on either surface."""
     for kind in ("kimi", "anthropic"):
-        for name, (instead, can_tell) in ANSWERS.items():
+        for name, (instead, can_tell) in {**ANSWERS, **STREAMS[kind]}.items():
             with Stub(passing_on(machine.server, instead)) as stub:
                 compare(machine, name, stub.base_url, {}, kind=kind, can_tell=can_tell)
 

@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import certificate as certificates
@@ -286,17 +287,37 @@ def test_an_answer_without_length_ends_with_the_connection() -> None:
     assert _answer(head + COMPLETION).verdict == "accepted"
 
 
+LATE = {"error": {"type": "overloaded_error", "message": "Overloaded"}}
+CHUNK = {"choices": [{"delta": {"content": "p"}}]}
+USAGE = {"id": "1", "choices": [], "usage": {"prompt_tokens": 1}}
+START = {"type": "message_start", "message": {}}
+
+
 @pytest.mark.parametrize(
     ("probe", "events"),
     [
-        (OPENAI, b'data: {"choices": [{"delta": {"content": "p"}}]}\n\ndata: [DONE]\n\n'),
-        (ANTHROPIC, b'event: message_start\ndata: {"type": "message_start", "message": {}}\n\n'),
+        (OPENAI, [CHUNK]),
+        (OPENAI, [{"id": "1"}, USAGE, {**CHUNK, "error": None}]),
+        (ANTHROPIC, [START]),
+        (ANTHROPIC, [{"type": "ping"}, START]),
     ],
 )
-def test_the_first_event_of_a_stream_is_an_answer(probe: Probe, events: bytes) -> None:
-    """It says that the request was let in."""
-    with Stub(response(200, events, "content-type: text/event-stream")) as server:
+def test_a_stream_that_begins_is_an_answer(probe: Probe, events: list[dict[str, Any]]) -> None:
+    """It says that the request was let in, whatever comes before."""
+    with Stub(response(200, stream(*events), "content-type: text/event-stream")) as server:
         assert _ask(server.base_url, probe).verdict == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("probe", "events"),
+    [(OPENAI, [LATE]), (OPENAI, [CHUNK, LATE]), (ANTHROPIC, [START, {"type": "error", **LATE}])],
+)
+def test_an_error_in_a_stream_breaks_it_off(probe: Probe, events: list[dict[str, Any]]) -> None:
+    """The client gets no answer then, however it began, and asks again."""
+    with Stub(response(200, stream(*events), "content-type: text/event-stream")) as server:
+        answer = _ask(server.base_url, probe)
+    assert (answer.status, answer.problem) == (200, "broken")
+    assert (answer.error_type, answer.message) == ("overloaded_error", "Overloaded")
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,13 @@ def response(
     return "\r\n".join(lines).encode() + data
 
 
-def stream(data: dict[str, Any]) -> bytes:
-    """Return the body of a streamed answer whose first event is ``data``."""
-    return f"data: {json.dumps(data)}\n\ndata: [DONE]\n\n".encode()
+def stream(*events: dict[str, Any]) -> bytes:
+    """Return the body of a streamed answer with these events."""
+    names = (f"event: {event['type']}\n" if "type" in event else "" for event in events)
+    told = (
+        f"{name}data: {json.dumps(event)}\n\n" for name, event in zip(names, events, strict=True)
+    )
+    return f"{''.join(told)}data: [DONE]\n\n".encode()
 
 
 @dataclass
