@@ -226,15 +226,22 @@ def test_each_breakage_is_named_with_its_remedy(
         assert message in result.json["verdict"]
 
 
+@pytest.mark.parametrize(
+    ("breakage", "hint"),
+    [
+        (type_that_login_refuses, "mend it before you sign in"),
+        (with_bom, "save it as UTF-8 without BOM"),
+    ],
+)
 def test_a_login_that_would_be_refused_is_not_named(
-    kimifix: Kimifix, home: Path, client: Path
+    kimifix: Kimifix, home: Path, client: Path, breakage: Callable[[Path], None], hint: str
 ) -> None:
     """What `next:` says works when typed, and `kimi login` would refuse this config."""
-    type_that_login_refuses(home)
+    breakage(home)
     (home / "credentials" / "kimi-code.json").unlink()
     result = kimifix("doctor", "--json")
     assert "not signed in" in result.json["verdict"]
-    assert findings(result)["config"]["hint"] == "mend it before you sign in"
+    assert findings(result)["config"]["hint"] == hint
     assert result.json["next"] == []
 
 

@@ -81,7 +81,9 @@ class Document:
 
     @cached_property
     def login_misfit(self) -> str | None:
-        """What makes `kimi login` refuse the config, if anything."""
+        """What makes `kimi login` refuse the config, if anything (run: 0.25.0 to 2.1.0)."""
+        if self.bom:
+            return "it begins with a byte order mark"
         return misfit(self.data, reader.tables("config/schema.toml")["entry"])
 
     @property

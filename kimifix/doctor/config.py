@@ -40,12 +40,10 @@ def check_config(machine: Machine) -> Finding:
         message += f", a symlink to {real}; the client will make it a plain file"
     if not content.strip():
         return Finding("warning", f"is empty: {message}", "sign in with `kimi login`", data)
-    if document.bom:
-        message = f"begins with a byte order mark: {message}"
-        return Finding("warning", message, "save it as UTF-8 without BOM", data)
     if wrong := document.login_misfit:
         message = f"`kimi login` refuses the config: {wrong}"
-        return Finding("warning", message, "mend it before you sign in", data)
+        mend = "save it as UTF-8 without BOM" if document.bom else "mend it before you sign in"
+        return Finding("warning", message, mend, data)
     return Finding("ok", message, data=data)
 
 
