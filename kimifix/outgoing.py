@@ -364,7 +364,7 @@ def _login(
             if name == OWN and routes.drift(machine.document).provider:
                 steps = (applying(machine),) if found.present else signing_in(machine, name)
         raise UnsentError("login", fact, advice, *steps, client_can=found.present)
-    end = found.expires_at or machine.now + 1
+    end = found.ends_at or machine.now + 1
     if found.token is not None and end > machine.now:
         return found
     if found.token is not None and found.renewable:

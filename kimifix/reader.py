@@ -88,7 +88,7 @@ def parsed(content: bytes) -> Any:
     """
 
     def refused(name: str) -> None:
-        raise ValueError(f"{name} is no JSON")
+        raise ValueError(name)
 
     return json.loads(content.decode("utf-8", errors="replace"), parse_constant=refused)
 

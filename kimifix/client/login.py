@@ -17,6 +17,7 @@ DEFAULT_HOST = "https://auth.kimi.com"
 _DEFAULT_SLOT = "oauth/kimi-code"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _MAX_BYTES = 1024 * 1024
+_EARLIEST = 300.0  # seconds before its end, or half its time, whichever is more
 _END_OF_TIME = 253_402_300_800  # the year 10000, in Unix seconds
 
 
@@ -27,7 +28,7 @@ class Login:
     ``slot`` is the key of the `oauth` table, such as `oauth/kimi-code`. ``token`` is None
     where there is none; ``problem`` then says why if it is anything but absence.
     ``expires_at`` is in Unix seconds, None where the file does not say. ``renewable`` is
-    whether there is a refresh token.
+    whether there is a refresh token, and ``early`` how long before the end the client takes it.
     """
 
     slot: str
@@ -36,6 +37,16 @@ class Login:
     expires_at: float | None = None
     renewable: bool = False
     problem: str | None = None
+    early: float = 0.0
+
+    @property
+    def ends_at(self) -> float | None:
+        """When the client no longer sends the token as it is, None for never.
+
+        One that it cannot renew is none from when it would (run: 0.25.0, 0.38.0, 2.1.0).
+        """
+        early = 0.0 if self.renewable else self.early
+        return self.expires_at - early if self.expires_at else None
 
     @property
     def present(self) -> bool:
@@ -119,6 +130,7 @@ def read(home: Home, slot: str) -> Login:
         _moment(data.get("expires_at")),
         renewable=refresh is not None,
         problem=None if token else "it is revoked, without an access token",
+        early=max(_EARLIEST, (_moment(data.get("expires_in")) or 0.0) / 2),
     )
 
 

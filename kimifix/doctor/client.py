@@ -141,9 +141,9 @@ def check_login(machine: Machine) -> Finding:
     if not login.present:
         why = f", {login.problem}: `{login.path}`" if login.problem else ""
         return Finding(missing, f"it is not signed in{why}", hint, data)
-    if login.expires_at is None:
+    if login.ends_at is None:
         return Finding("info", "signed in, without an end", data=data)
-    left = login.expires_at - machine.now
+    left = login.ends_at - machine.now
     if left > 0:
         return Finding("ok", f"signed in; the token is good for {span(left)}", data=data)
     message = f"the login expired {span(-left)} ago, as usual"

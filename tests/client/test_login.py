@@ -199,6 +199,32 @@ def test_end_of_a_login(home: Path, expires: str, expected: float | None) -> Non
 
 
 @pytest.mark.parametrize(
+    ("more", "early"),
+    [
+        ({}, 300),
+        ({"expires_in": 500}, 300),
+        ({"expires_in": 3600}, 1800),
+        ({"expires_in": "3600"}, 300),
+        ({"expires_in": -5}, 300),
+        ({"refresh_token": "one-to-renew-it-with"}, 0),
+    ],
+)
+def test_a_login_that_cannot_be_renewed_ends_when_it_would_be(
+    home: Path, more: dict[str, Any], early: int
+) -> None:
+    """kimi-code renews it before its end, and does without it where it cannot."""
+    data = {"access_token": "token-with-an-end", "expires_at": 4102444800, **more}
+    assert read(home, json.dumps(data)).ends_at == 4102444800 - early
+
+
+def test_a_login_without_an_end_does_not_end(home: Path) -> None:
+    """Nor does one that ended in 1970: kimi-code takes a zero for nothing."""
+    for end in ("0", "null"):
+        data = f'{{"access_token": "token-without-an-end", "expires_at": {end}}}'
+        assert read(home, data).ends_at is None
+
+
+@pytest.mark.parametrize(
     "slot",
     [
         "oauth/../config",

@@ -7,6 +7,7 @@ The client is asked once a case and version; what it has sent is then put to eve
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from functools import partial
 from random import Random
@@ -81,6 +82,9 @@ MODEL: dict[str, tuple[Any, ...]] = {
 LOGINS: tuple[dict[str, Any], ...] = (
     *({"access_token": ""}, {"access_token": None}, {"refresh_token": ""}, {"expires_at": 1}),
     *({"expires_at": 1, "refresh_token": ""}, {"expires_at": 1, "refresh_token": None}),
+    # From now on: kimi-code renews a login before its end, or does without it.
+    *({"expires_at": "+200", "refresh_token": ""}, {"expires_at": "+200"}),
+    *({"expires_at": "+1000", "refresh_token": ""}, {"expires_at": "+2500", "refresh_token": ""}),
     *({"expires_at": None}, {"expires_at": "soon"}, {"expires_at": 0}, {"expires_at": -1}),
     *(
         {"expires_at": 1e15},
@@ -153,7 +157,10 @@ def agree(machine: Machine, *, seed: int, deep: bool) -> None:
     machine.config.write_text(tomlkit.dumps(led(data, places)), encoding=encoding)
     if chance.random() < 0.2:
         for login in (machine.home / "credentials").glob("*.json"):
-            login.write_text(json.dumps({**json.loads(login.read_text()), **chance.choice(LOGINS)}))
+            changed = {**json.loads(login.read_text()), **chance.choice(LOGINS)}
+            if str(changed["expires_at"]).startswith("+"):
+                changed["expires_at"] = int(time.time()) + int(changed["expires_at"])
+            login.write_text(json.dumps(changed))
             if chance.random() < 0.3:
                 login.unlink()
     # Nobody leaves this machine, whatever address is left out: the proxy passes nothing on.
