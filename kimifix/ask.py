@@ -217,7 +217,7 @@ def _next(machine: Machine, judged: Judgement, taken: _Candidate) -> tuple[str, 
     if judged.recommendation == "revert":
         steps = (machine.kimifix("revert"),)
     elif judged.recommendation == "update":
-        steps = ("kimi upgrade",)
+        steps = (machine.kimi("upgrade"),)
     elif judged.recommendation.startswith("apply") and not machine.reading.has_foreign_provider:
         steps = (taken.command,)
         if taken.request and machine.reading.has_foreign_default:

@@ -140,7 +140,10 @@ class Machine:
 
     def kimi(self, *words: object) -> str:
         """Return a command of the client for this home, to be typed as it is."""
-        command = " ".join(map(quoted, ("kimi", *words)))
+        first = next((one for one in self.installs if one.on_path is not None), None)
+        # Without a path a shell would find nothing, or another program of this name.
+        program = "kimi" if self.install in (None, first) else self.install.path
+        command = " ".join(map(quoted, (program, *words)))
         if self._is_found_anyway:
             return command
         if sys.platform == "win32":

@@ -287,6 +287,28 @@ def test_windows_without_git_bash_is_what_counts(
     assert "KIMI_SHELL_PATH" in str(finding.hint)
 
 
+@posix("a program is no link")
+@pytest.mark.parametrize("beside", ["nothing", "the legacy client"])
+def test_what_to_type_starts_kimi_code_and_nothing_else(
+    kimifix: Kimifix, home: Path, tmp_path: Path, beside: str
+) -> None:
+    """Where it is not on PATH, or another program of this name comes first, its path does."""
+    write_config(home)
+    kimi = home.parent / ".local" / "bin" / "kimi"
+    kimi.parent.mkdir(parents=True)
+    kimi.symlink_to(install_client(tmp_path / "npm") / "kimi")
+    first = tmp_path / "first"
+    first.mkdir()
+    if beside == "the legacy client":
+        (first / "kimi").write_text("#!/usr/bin/python3\nfrom kimi_cli.__main__ import main\n")
+        (first / "kimi").chmod(0o755)
+    path = [first] if beside == "nothing" else [first, kimi.parent]
+    result = kimifix("doctor", "--json", env={"PATH": os.pathsep.join(map(str, path))})
+    assert result.json["next"] == [f"{kimi} login"]
+    result = kimifix("doctor", "--json", env={"PATH": str(kimi.parent)})
+    assert result.json["next"] == ["kimi login"]
+
+
 def test_without_kimi_code_says_so(kimifix: Kimifix) -> None:
     """No program and no home are two errors with a remedy each."""
     result = kimifix("doctor", "--json")

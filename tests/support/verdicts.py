@@ -70,7 +70,7 @@ class Ways:
         """Type what `next` says, at most three times."""
         typed: tuple[str, ...] = ()
         for _ in range(3):
-            if not report.verdict.next or report.verdict.next == ("kimi upgrade",):
+            if not report.verdict.next or report.verdict.next[0].endswith("kimi upgrade"):
                 break  # which no test can do
             for command in report.verdict.next:
                 self._type(typed, command)
@@ -131,7 +131,7 @@ def run(machine: Machine, command: str, env: Mapping[str, str]) -> None:
 
 def says_what_else(report: Report) -> bool:
     """Tell whether the verdict says what to do where no command changes what goes out."""
-    if report.verdict.next == ("kimi upgrade",) or " -m " in "".join(report.verdict.next):
+    if any(" upgrade" in step or " -m " in step for step in report.verdict.next):
         return True
     said: tuple[str, ...] = (
         *("write to", "/model", "a key", "`base_url`", "KIMI_MODEL_NAME"),
