@@ -257,7 +257,7 @@ def test_node_that_is_too_old_is_what_counts(
     path = os.pathsep.join(map(str, (client, tmp_path)))
     result = kimifix("doctor", "--json", env={"PATH": path})
     assert result.code == 1
-    assert result.json["verdict"].startswith("kimi-code 2.1.0 does not start on Node 22.14.0")
+    assert result.json["verdict"].startswith("Node 22.14.0 is too old")
     assert result.json["next"] == []
     assert findings(result)["client"]["data"]["node"] == "22.14.0"
     node.write_text(node.read_text().replace("v22.14.0/", "v22.15.0/"))
@@ -395,6 +395,8 @@ def test_credential_that_the_version_cannot_use(
     old = install_client(tmp_path / "old", "0.20.1")
     found = findings(kimifix("doctor", "--json", env={"PATH": str(old)}))
     assert "0.20.1 cannot share its login" in found["patch"]["message"]
+    told = kimifix("doctor", env={"PATH": str(old), "KIMIFIX_LANG": "zh"}).out
+    assert told.startswith("kimi-code 无法使用：kimi-code 0.20.1 不能共享登录")  # noqa: RUF001
     assert found["client"]["status"] == "warning"
 
 

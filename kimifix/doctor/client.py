@@ -29,7 +29,7 @@ def check_client(machine: Machine) -> Finding:
     node, version = machine.node, machine.version
     data = _install_data(install) | {"node": str(node) if node else None}
     if node and version and node < features.oldest_node(version):
-        message = f"kimi-code {version} does not start on Node {node}, which is too old"
+        message = f"Node {node} is too old, and kimi-code {version} does not start on it"
         return Finding("error", message, "update Node to 22.19 or later", data)
     if shell.is_lacking(machine.env):
         hint = "install Git for Windows, or set KIMI_SHELL_PATH to its bash.exe"
