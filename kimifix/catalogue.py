@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pkgutil import get_data
+from re import finditer
 from struct import iter_unpack, unpack_from
 from typing import NamedTuple
 
@@ -53,6 +54,7 @@ class _Catalogue:
     def __init__(self, messages: Mapping[str, str]) -> None:
         self._known = {english: _Said(chinese, True) for english, chinese in messages.items()}
         self._known[""] = _Said("", True)
+        self._sentences = frozenset(messages)
         made = (_template(*message) for message in messages.items() if "{}" in message[0])
         self._templates = sorted(made, reverse=True)
 
@@ -67,8 +69,21 @@ class _Catalogue:
         return self._known[text]
 
     def _filled(self, text: str) -> Iterator[_Said]:
-        """Yield what templates make of ``text``, the most distinct first."""
+        """Yield what templates make of ``text``, the most distinct first.
+
+        A whole sentence with something behind it counts like one; before all where that is ours.
+        """
+        heads: list[tuple[int, _Said]] = []
+        for match in finditer(": ", text):
+            if (head := text[: match.start()]) in self._sentences and " " in head:
+                rest = self.look_up(text[match.end() :])
+                joined = self._known["{}: {}"].text.format(self._known[head].text, rest.text)
+                heads.append((_template(f"{head}: {{}}", "").letters, _Said(joined, True)))
+                if rest.is_ours:
+                    yield heads.pop()[1]
         for letters, _, pieces, chinese, judged in self._templates:
+            while heads and heads[-1][0] >= letters:
+                yield heads.pop()[1]
             if not (text.startswith(pieces[0]) and text.endswith(pieces[-1])):
                 continue
             is_distinct = letters >= _DISTINCT

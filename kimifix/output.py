@@ -346,9 +346,7 @@ def print_doctor(
         printer.json(report.worst, verdict, verdict=verdict.sentence, findings=findings)
         return
     head, colour = _VERDICTS[verdict.works]
-    # Each by itself: together they could be taken for another sentence with a gap in it.
-    told = translated("{}: {}").format(translated(head), translated(verdict.sentence))
-    printer.put(printer.lines(told, colour=colour))
+    printer.put(printer.lines(f"{head}: {verdict.sentence}", colour=colour))
     if not _is_said(verdict.advice, verdict.next):
         printer.put(printer.lines(verdict.advice, Styled("advice:  ")))
     printer.advice(verdict.notes, verdict.next)

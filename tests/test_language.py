@@ -206,6 +206,30 @@ def test_no_sentence_is_taken_for_another(messages: dict[str, Message], value: s
 
 
 @pytest.mark.parametrize(
+    "head", ["kimi-code does not work", "cannot tell yet whether kimi-code works"]
+)
+def test_what_stands_behind_a_sentence_is_not_part_of_it(
+    messages: dict[str, Message], head: str
+) -> None:
+    """Each is translated by itself, also where both together fit into the gaps of another one."""
+    values = [f"2.{number}" for number in range(9)]
+    texts = [text for text in messages if text not in translations.JOINTS and text[0].isalpha()]
+    begun = f"{in_chinese(head)}："
+    assert {text: in_chinese(f"{head}: {text.format(*values)}") for text in texts} == {
+        text: begun + messages[text].text.format(*values) for text in texts
+    }
+
+
+def test_what_the_server_says_spoils_no_sentence(messages: dict[str, Message]) -> None:
+    """It stands behind ours as it is."""
+    said = "HTTP 429, x_error, The engine is currently overloaded, or so: try again"
+    texts = [text for text in messages if "{" not in text and text.count(" ") > 1]
+    behind = {text: in_chinese(f"{text}: {said}") for text in texts}
+    assert len(behind) > 100
+    assert behind == {text: f"{messages[text].text}：{said}" for text in texts}
+
+
+@pytest.mark.parametrize(
     ("env", "is_chinese"),
     [
         pytest.param({"LANG": "zh_CN.UTF-8"}, True, id="lang"),
