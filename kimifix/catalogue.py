@@ -16,6 +16,7 @@ from typing import NamedTuple
 CATALOGUE = "locale/zh_CN/LC_MESSAGES/kimifix.mo"
 # Letters of a template: fewer may stand in foreign text by chance, or behind one as these do.
 _DISTINCT, _CONTINUING = 10, 4
+_CONTINUES = (" ", ",", ";")
 
 
 class _Said(NamedTuple):
@@ -54,8 +55,12 @@ class _Catalogue:
     def __init__(self, messages: Mapping[str, str]) -> None:
         self._known = {english: _Said(chinese, True) for english, chinese in messages.items()}
         self._known[""] = _Said("", True)
-        self._sentences = frozenset(messages)
-        made = (_template(*message) for message in messages.items() if "{}" in message[0])
+        whole = (text for text in messages if "{" not in text and not text.startswith(_CONTINUES))
+        self._sentences = tuple(text for text in whole if " " in text.strip())
+        with_gaps = (
+            one for one in messages.items() if "{}" in one[0] or one[0].startswith(_CONTINUES)
+        )
+        made = (_template(*message) for message in with_gaps)
         self._templates = sorted(made, reverse=True)
 
     def look_up(self, text: str) -> _Said:
@@ -75,10 +80,12 @@ class _Catalogue:
         """
         heads: list[tuple[int, _Said]] = []
         for match in finditer(": ", text):
-            if (head := text[: match.start()]) in self._sentences and " " in head:
-                rest = self.look_up(text[match.end() :])
-                joined = self._known["{}: {}"].text.format(self._known[head].text, rest.text)
-                heads.append((_template(f"{head}: {{}}", "").letters, _Said(joined, True)))
+            begun = text[: match.start()]
+            head, rest = self.look_up(begun), self.look_up(text[match.end() :])
+            is_one = begun in self._sentences or not heads
+            if is_one and head.is_ours and begun.startswith(self._sentences):
+                joined = self._known["{}: {}"].text.format(head.text, rest.text)
+                heads.append((_template(f"{begun}: {{}}", "").letters, _Said(joined, True)))
                 if rest.is_ours:
                     yield heads.pop()[1]
         for letters, _, pieces, chinese, judged in self._templates:
@@ -103,7 +110,7 @@ class _Catalogue:
 
 
 def _template(english: str, chinese: str) -> _Template:
-    continues = english[:1] in (" ", ",", ";")
+    continues = english.startswith(_CONTINUES)
     if continues:
         english, chinese = f"{{}}{english}", f"{{}}{chinese}"
     pieces = english.split("{}")

@@ -7,6 +7,8 @@ import plistlib
 import re
 import string
 import sys
+from collections.abc import Iterator
+from itertools import product, repeat
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +22,9 @@ from kimifix import __file__ as package
 from kimifix import language
 from kimifix.catalogue import CATALOGUE, in_chinese
 from kimifix.cli import main
+from kimifix.server.answers import CATALOGUE as CATALOGUE_OF_ANSWERS
+from kimifix.server.answers import Answer, Probe
+from kimifix.server.judgement import judge, next_probe
 from kimifix.terminal import columns
 
 PACKAGE = Path(package).parent
@@ -218,6 +223,50 @@ def test_what_stands_behind_a_sentence_is_not_part_of_it(
     assert {text: in_chinese(f"{head}: {text.format(*values)}") for text in texts} == {
         text: begun + messages[text].text.format(*values) for text in texts
     }
+
+
+PROBES = (
+    Probe("openai", "kimi_code_cli", "login", "now"),
+    Probe("openai", "kimi_code_cli", "login", "revert"),
+    Probe("anthropic", None, "login", "anthropic"),
+    Probe("openai", "kimi_cli", "login", "header"),
+)
+
+
+def answers(probe: Probe) -> list[Answer]:
+    """Return an answer of each meaning; what it says is nobody's sentence."""
+    rows, problems = CATALOGUE_OF_ANSWERS["answer"], CATALOGUE_OF_ANSWERS["problem"]
+    status = [int(re.sub(r"\D.*", "", row["status"]) or 418) for row in rows]
+    says = [row.get("says", ["zzz"])[0] for row in rows]
+    came = [Answer(probe, *one) for one in zip(status, repeat("x_error"), says, strict=False)]
+    return came + [Answer(probe, None, None, "zzz", problem) for problem in problems]
+
+
+def chains(patched: bool) -> Iterator[list[Answer]]:
+    """Yield what may be answered to the first question, and to the second one."""
+    for now in answers(PROBES[0]):
+        yield [now]
+        if question := next_probe([now], PROBES, patched=patched):
+            yield from ([now, other] for other in answers(question))
+
+
+def test_every_judgement_is_said_in_chinese() -> None:
+    """Whatever comes first, and whatever comes behind it: no half of it stays English."""
+    left = set()
+    count = 0
+    for patched, is_old in product((False, True), repeat=2):
+        for chain in chains(patched):
+            count += 1
+            judged = judge(chain, PROBES, patched=patched, is_old=is_old)
+            verdict = f"kimi-code does not work: {judged.sentence}"
+            for text in (verdict, judged.advice, *judged.notes):
+                said = in_chinese(text)
+                for answer in chain:
+                    said = said.replace(answer.message or "", "")
+                if PROSE.search(re.sub("`[^`]*`", "", said)):
+                    left.add((text, said))
+    assert count > 300
+    assert left == set()
 
 
 def test_what_the_server_says_spoils_no_sentence(messages: dict[str, Message]) -> None:

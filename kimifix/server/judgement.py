@@ -195,7 +195,7 @@ def _refused(
         row["advice"] = now.meaning.advice
     if now.verdict == "overload":
         notes = ("this 429 is no overload: twice in turn the other request was answered", *notes)
-    what = f"the {now.probe.credential} that is configured" if is_credential else _named(now)
+    what = f"the configured {now.probe.credential}" if is_credential else _named(now)
     told = f"the server refuses {what}{f', and {sentence}' if others else ''}"
     return Judgement(now.verdict, told, **row, open=opened, notes=notes)
 
