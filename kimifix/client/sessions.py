@@ -28,7 +28,8 @@ _ALIAS = re.compile(rb'(?<!\\)"(?:modelAlias|usage\.record","model)":("(?:[^"\\\
 def obstacle(home: Path, version: Version) -> Path | None:
     """Return what the client cannot write when a session begins in this folder: it ends then.
 
-    None where nothing is in its way. Run, with each of them: 0.25.0, 0.38.0, 2.1.0.
+    None where nothing is in its way. Run, with each of them: 0.25.0, 0.38.0, 2.1.0 (and
+    without a folder for the sessions: 0.10.0, 0.20.0).
     """
     sessions, index = home / "sessions", home / "session_index.jsonl"
     if not home.is_dir():

@@ -1,7 +1,7 @@
 """Git Bash, without which kimi-code ends on Windows as soon as a session begins.
 
-Source of 0.25.0 to 2.1.0; run with 0.25.0, 0.38.0 and 2.1.0 on a Node that says that it runs
-on Windows.
+Source of 0.2.0 to 0.38.0; run with 0.10.0, 0.20.0, 0.25.0, 0.38.0 and 2.1.0 on a Node that
+says that it runs on Windows.
 """
 
 import os

@@ -83,3 +83,23 @@ def test_verdict_knows_where_the_client_must_write(
         monkeypatch.chdir(Path(machine.project))
         verdict = examined(machine, machine.proxies).verdict
         assert verdict.works is answered[machine.home], (version, verdict)
+
+
+def test_the_client_needs_git_bash_on_windows(machines: dict[str, Machine], tmp_path: Path) -> None:
+    """It ends without one, and answers with the one that KIMI_SHELL_PATH names.
+
+    Node is told to say that it runs on Windows: the folders in which the client looks are
+    those of Windows then, and none of them is here.
+    """
+    on_windows = tmp_path / "windows.cjs"
+    on_windows.write_text('Object.defineProperty(process, "platform", { value: "win32" });')
+
+    def ask(machine: Machine) -> None:
+        machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
+        env = {"NODE_OPTIONS": f"--require {on_windows}", "USERPROFILE": str(machine.user)}
+        refused = machine.ask(**env)
+        assert not refused.chats
+        assert "Git Bash was not found" in refused.err
+        assert machine.ask(**env, KIMI_SHELL_PATH="/bin/bash").answered
+
+    at_once(machines, ask)
