@@ -55,12 +55,9 @@ class _Catalogue:
     def __init__(self, messages: Mapping[str, str]) -> None:
         self._known = {english: _Said(chinese, True) for english, chinese in messages.items()}
         self._known[""] = _Said("", True)
-        whole = (text for text in messages if "{" not in text and not text.startswith(_CONTINUES))
-        self._sentences = tuple(text for text in whole if " " in text.strip())
-        with_gaps = (
-            one for one in messages.items() if "{}" in one[0] or one[0].startswith(_CONTINUES)
-        )
-        made = (_template(*message) for message in with_gaps)
+        self._sentences = frozenset(text for text in messages if " " in text.strip())
+        gaps = (one for one in messages.items() if "{}" in one[0] or one[0].startswith(_CONTINUES))
+        made = (_template(*message) for message in gaps)
         self._templates = sorted(made, reverse=True)
 
     def look_up(self, text: str) -> _Said:
@@ -80,11 +77,9 @@ class _Catalogue:
         """
         heads: list[tuple[int, _Said]] = []
         for match in finditer(": ", text):
-            begun = text[: match.start()]
-            head, rest = self.look_up(begun), self.look_up(text[match.end() :])
-            is_one = begun in self._sentences or not heads
-            if is_one and head.is_ours and begun.startswith(self._sentences):
-                joined = self._known["{}: {}"].text.format(head.text, rest.text)
+            if (begun := text[: match.start()]) in self._sentences:
+                rest = self.look_up(text[match.end() :])
+                joined = self._known["{}: {}"].text.format(self._known[begun].text, rest.text)
                 heads.append((_template(f"{begun}: {{}}", "").letters, _Said(joined, True)))
                 if rest.is_ours:
                     yield heads.pop()[1]

@@ -144,8 +144,8 @@ def judge(
     if now and now.verdict == "overload" and verdicts != _DISGUISED:
         return _overloaded(now, answers, opened)
     if now and now.verdict not in ("overload", *_REFUSED):
-        alone = f", on the {API[now.probe.surface]} alone" if opened else ""
-        return _hands_off(now, f"{now.meaning.meaning}{alone}", patched)
+        alone = (f"it is so on the {API[now.probe.surface]} alone",) if opened else ()
+        return replace(_hands_off(now, now.meaning.meaning, patched), notes=alone)
     return _refused(now, others, opened, is_old)
 
 
@@ -172,11 +172,12 @@ def _overloaded(now: Answer, answers: Sequence[Answer], opened: Probe | None) ->
     """Return what a 429 says that is not shown to be a disguise: wait, whatever else is open."""
     again = {answer.verdict for answer in answers if answer.probe == now.probe}
     others = {answer.verdict for answer in answers if answer.probe != now.probe}
-    opening = "the server is overloaded"
     if opened and "overload" not in others and again == {"overload"}:
-        opening += f", or refuses {_named(now)} in disguise: so few requests do not tell"
-        return replace(_hands_off(now, opening), open=opened)
-    return _hands_off(now, opening + (" at times" if "accepted" in others else ""))
+        doubt = f"or it refuses {_named(now)} in disguise: so few requests do not tell"
+        return replace(_hands_off(now, "the server is overloaded"), open=opened, notes=(doubt,))
+    if "accepted" in others:
+        return _hands_off(now, "the server is overloaded at times")
+    return _hands_off(now, "the server is overloaded")
 
 
 def _refused(

@@ -224,7 +224,7 @@ def test_a_fault_may_be_on_one_side_alone(other: Verdict, alone: bool) -> None:
     assert [answer.probe for answer in answers] == [HONEST, HONEST, ANTHROPIC]
     assert (judged.verdict, judged.recommendation, judged.works) == ("server", "none", False)
     assert judged.advice == answers[0].meaning.advice
-    assert ("on the OpenAI-style API alone" in judged.sentence) == alone
+    assert judged.notes == (("it is so on the OpenAI-style API alone",) if alone else ())
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_a_429_beside_a_refusal_is_left_open() -> None:
     answers, judged = ask("unpatched", server)
     assert [answer.probe for answer in answers] == [HONEST, ANTHROPIC, HEADER, HONEST]
     assert (judged.works, judged.recommendation, judged.open) == (False, "none", HEADER)
-    assert "do not tell" in judged.sentence
+    assert "do not tell" in judged.notes[0]
     script = iter(["overload", "credential", "accepted", "accepted"])
     _, judged = ask("unpatched", lambda _: next(script))  # type: ignore[arg-type]
     assert (judged.works, judged.open) == (True, HEADER)
