@@ -93,8 +93,8 @@ def probe(
         notes.append(f"if it stays so, try `{tried}`")
     elif judged.recommendation not in ("none", "update") or judged.verdict not in _LEADS_ON:
         notes = []
-    node, needed = machine.node, features.oldest_node(features.NEWEST_KNOWN)
-    if judged.recommendation == "update" and node and node < needed:
+    needed = features.oldest_node(features.NEWEST_KNOWN)
+    if judged.recommendation == "update" and (node := machine.node) and node < needed:
         notes.append(f"first update Node to 22.19 or later: here it is {node}")
     return Probed(tuple(answers), judged, steps, taken.request, (*judged.notes, *notes))
 

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
-from itertools import chain, repeat
+from functools import partial
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -41,13 +42,14 @@ _OURS = r"@moonshot-ai[\\/]kimi-code[\\/]dist[\\/]"
 _STARTED = re.compile(
     rf"(?:^|[\"'=])([^\"'=\r\n]*?node_modules)[\\/](?:{_OURS}|\.bin[\\/]kimi\b)", re.MULTILINE
 )
+_OWN_FOLDER = re.compile(r"(?:\$\{?\w+\}?|%~dp0|%\w+%)[\\/]?")
+
 # What these install takes the Node on PATH; the launchers of version managers choose one.
 _ON_PATH = ("npm", "pnpm", "yarn", "bun")
 _NODE = "node.exe" if sys.platform == "win32" else "node"
 # In every Node but those that Linux distributions have built.
 _RELEASE = re.compile(rb"nodejs\.org/download/release/v(\d+\.\d+\.\d+)/")
 _NODE_MAX_MEGABYTES = 256
-_OWN_FOLDER = re.compile(r"(?:\$\{?\w+\}?|%~dp0|%\w+%)[\\/]?")
 
 
 class Install(NamedTuple):
@@ -128,8 +130,8 @@ def _released(node: Path) -> Version | None:
     """Return the version of a Node by the address of its release, which is built into it."""
     before = b""
     with opened(node) as handle:
-        for _ in range(_NODE_MAX_MEGABYTES):
-            chunk = os.read(handle, 1 << 20)
+        chunks = iter(partial(os.read, handle, 1 << 20), b"")
+        for chunk in islice(chunks, _NODE_MAX_MEGABYTES):
             if found := _RELEASE.search(before + chunk):
                 return parse_version(found[1].decode())
             before = chunk[-100:]
