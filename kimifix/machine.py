@@ -45,6 +45,11 @@ class Machine:
         return installs.client_in_use(self.installs)
 
     @property
+    def first(self) -> Install | None:
+        """What a shell starts by `kimi`, whatever it is; None where that is nothing."""
+        return next((one for one in self.installs if one.on_path is not None), None)
+
+    @property
     def version(self) -> Version | None:
         """The version of the copy in use, None where there is none or it is unknown."""
         version = features.parse_version(self.install.version) if self.install else None
@@ -140,9 +145,8 @@ class Machine:
 
     def kimi(self, *words: object) -> str:
         """Return a command of the client for this home, to be typed as it is."""
-        first = next((one for one in self.installs if one.on_path is not None), None)
         # Without a path a shell would find nothing, or another program of this name.
-        program = "kimi" if self.install in (None, first) else self.install.path
+        program = "kimi" if self.install in (None, self.first) else self.install.path
         command = " ".join(map(quoted, (program, *words)))
         if self._is_found_anyway:
             return command

@@ -26,23 +26,10 @@ def check_client(machine: Machine) -> Finding:
             return Finding("warning", message, hint, _install_data(extension))
         hint = f"run `{INSTALL}`"
         return Finding("error", "kimi-code was not found", hint, {"found": False})
-    node, version = machine.node, machine.version
-    data = _install_data(install) | {"node": str(node) if node else None}
-    if node and version and node < features.oldest_node(version):
-        message = f"Node {node} is too old, and kimi-code {version} does not start on it"
-        return Finding("error", message, "update Node to 22.19 or later", data)
-    if shell.is_lacking(machine.env):
-        hint = "install Git for Windows, or set KIMI_SHELL_PATH to its bash.exe"
-        return Finding("error", "kimi-code does not start without Git Bash", hint, data)
-    if path := sessions.obstacle(machine.home.path, machine.rules):
-        hint = "give yourself the right to write there"
-        if sys.platform != "win32":
-            user = os.geteuid()
-            words: tuple[str, ...] = ("chmod", "-R", "u+rwX")
-            words = words if path.lstat().st_uid == user else ("sudo", "chown", "-R", str(user))
-            hint = " ".join((*words, quoted(machine.home.path.resolve())))
-        return Finding("error", f"kimi-code cannot write here, and ends: `{path}`", hint, data)
-    if version is None:
+    data = _install_data(install) | {"node": str(machine.node) if machine.node else None}
+    if obstacle := _obstacle(machine):
+        return Finding("error", *obstacle, data)
+    if machine.version is None:
         message = f"kimi-code of unknown version ({install.origin}): {install.path}"
         hint = "`apply` then needs --credential login or key, since old versions differ"
         return Finding("warning", message, hint, data)
@@ -55,10 +42,31 @@ def check_client(machine: Machine) -> Finding:
     return Finding("ok", message, data=data)
 
 
+def _obstacle(machine: Machine) -> tuple[str, str] | None:
+    """Return what keeps kimi-code from starting, and what to do; None where nothing does."""
+    node, version, home = machine.node, machine.version, machine.home.path
+    if node and version and node < features.oldest_node(version):
+        told = f"Node {node} is too old, and kimi-code {version} does not start on it"
+        return told, "update Node to 22.19 or later"
+    if shell.is_lacking(machine.env):
+        hint = "install Git for Windows, or set KIMI_SHELL_PATH to its bash.exe"
+        return "kimi-code does not start without Git Bash", hint
+    path = sessions.obstacle(home, machine.rules)
+    if path is None:
+        return None
+    hint = "give yourself the right to write there"
+    if sys.platform != "win32":
+        user = os.geteuid()
+        words: tuple[str, ...] = ("chmod", "-R", "u+rwX")
+        words = words if path.lstat().st_uid == user else ("sudo", "chown", "-R", str(user))
+        hint = " ".join((*words, quoted(home.resolve())))
+    return f"kimi-code cannot write here, and ends: `{path}`", hint
+
+
 def check_other_copies(machine: Machine) -> Finding:
     """The `kimi` that a shell starts is the only one, or at least the right one."""
     others = [i for i in machine.installs if i is not machine.install and i.origin != "vscode"]
-    first = next((install for install in machine.installs if install.on_path is not None), None)
+    first = machine.first
     data = {"others": [_install_data(install) for install in others]}
     if first is not None and first.kind == "legacy":
         message = f"a shell starts the legacy Python client, not kimi-code: {first.path}"
