@@ -33,13 +33,15 @@ CATALOGUE = tables("server/answers.toml")
 class Meaning(NamedTuple):
     """A verdict, what it says in words, and what to do: phrases without a full stop.
 
-    ``client_can`` is whether kimi-code may get an answer where kimifix got none.
+    ``client_can`` is whether kimi-code may get an answer where kimifix got none, ``passes``
+    whether it asks again by itself.
     """
 
     verdict: Verdict
     meaning: str
     advice: str
     client_can: bool = False
+    passes: bool = False
 
 
 # What a request stands for: what goes out now; what was applied, where the default model has
@@ -89,7 +91,7 @@ class Answer:
         if self.problem is None:
             return classify(self.status, self.error_type, self.message)
         by_status = classify(self.status, None, None)
-        if self.problem == "foreign" and by_status.verdict == "server":
+        if self.problem == "foreign" and by_status.passes:
             return by_status  # a gateway that fails in its own words
         return Meaning(**CATALOGUE["problem"][self.problem])
 
@@ -126,4 +128,4 @@ def classify(status: int | None, error_type: str | None, message: str | None) ->
         fits = re.fullmatch(row["status"], str(status))
         if fits and any(text in told for text in row.get("says", [""])):
             break
-    return Meaning(row["verdict"], row["meaning"], row["advice"])
+    return Meaning(**{name: row[name] for name in Meaning._fields if name in row})

@@ -48,7 +48,7 @@ def next_probe(
     The first is what goes out now, if anything does, and the others come mildest first;
     ``patched`` is whether there is a patch of ours.
     """
-    if len(answers) == 1 and _passes(answers[0]):
+    if len(answers) == 1 and answers[0].meaning.passes:
         return answers[0].probe
     is_enough, answers = len(answers) == MOST_REQUESTS, _settled(answers)
     verdicts = tuple(answer.verdict for answer in answers)
@@ -81,17 +81,9 @@ def _after_overload(
     return next(iter(rest), now) if len(answers) == 1 or verdicts[-1] in _REFUSED else now
 
 
-def _passes(answer: Answer) -> bool:
-    """Tell whether kimi-code asks again behind such an answer, at least three times.
-
-    Run with a 429, 500, 502, 503 and a connection that is closed: 0.25.0, 0.32.0, 0.38.0, 2.1.0.
-    """
-    return answer.verdict == "server" or answer.problem == "broken"
-
-
 def _settled(answers: Sequence[Answer]) -> Sequence[Answer]:
     """Return ``answers`` without the first where it is asked again right away."""
-    return answers[1:] if len(answers) > 1 and _passes(answers[0]) else answers
+    return answers[1:] if len(answers) > 1 and answers[0].meaning.passes else answers
 
 
 def _tells(answer: Answer, probe: Probe) -> bool:

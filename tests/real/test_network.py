@@ -125,6 +125,8 @@ STREAMS: Mapping[str, Mapping[str, tuple[bytes, bool]]] = {
 # What is answered once, and then no more: the client asks again by itself.
 ONCE = {
     "overload": response(429, {"error": {"message": "The engine is currently overloaded"}}),
+    "too many": response(429, {"error": {"message": "We're receiving too many requests"}}),
+    "too many for a gateway": response(429, b"<html>Slow down</html>"),
     "a failure": response(503, {"error": {"message": "unavailable"}}),
     "a gateway": response(502, b"<html>Bad gateway</html>"),
     "a closed connection": b"",

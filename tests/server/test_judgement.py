@@ -260,6 +260,18 @@ def test_a_connection_that_is_closed_is_tried_again() -> None:
     assert next_probe([refused], UNPATCHED, patched=False) is None
 
 
+@pytest.mark.parametrize("message", ["We're receiving too many requests", "slow down"])
+def test_a_429_that_is_no_limit_of_the_plan_is_tried_again(message: str) -> None:
+    """kimi-code does so, too; behind a limit that lasts, only a wait would help."""
+    busy = Answer(HONEST, 429, None, message)
+    assert next_probe([busy], UNPATCHED, patched=False) == HONEST
+    answers = [busy, Answer(HONEST, 200)]
+    assert judge(answers, UNPATCHED, patched=False, is_old=False).works
+    assert judge([busy, busy], UNPATCHED, patched=False, is_old=False).works is False
+    spent = Answer(HONEST, 429, None, "Kimi monthly usage limit reached")
+    assert next_probe([spent], UNPATCHED, patched=False) is None
+
+
 def test_a_429_beside_a_refusal_is_left_open() -> None:
     """Where the other surface takes no login, four requests tell no disguise from overload."""
     server = by_request("unpatched", ("overload", "credential", "accepted"))

@@ -128,7 +128,7 @@ NO_ROWS = (
     Row(401, None, IDENTITY.message, "unknown", "support"),
     Row(402, "invalid_request_error", "pay", "unknown", "support"),
     Row(404, None, "nowhere", "unknown", "support"),
-    Row(429, "engine_overloaded_error", "later", "unknown", "support"),
-    Row(429, "rate_limit_error", "", "unknown", "support"),
+    Row(429, "engine_overloaded_error", "later", "unknown", "minutes"),
+    Row(429, "rate_limit_error", "", "unknown", "minutes"),
     Row(302, None, "", "unknown", "support"),
 )
