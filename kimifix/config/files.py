@@ -84,10 +84,10 @@ def read(path: Path) -> Snapshot:
 
 def _absent(path: Path) -> Snapshot:
     try:
-        if not path.is_symlink():
-            return Snapshot(path, Path(os.path.realpath(path)), None)
         reason = f"the config is a symlink to `{path.readlink()}`, which does not exist"
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL):  # EINVAL: a file has come meanwhile
+            return Snapshot(path, Path(os.path.realpath(path)), None)
         raise _unreadable(path, error) from None
     hint = "create the target or remove the symlink, then run kimifix again"
     raise ConfigError(path, reason, hint)
