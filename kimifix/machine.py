@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from kimifix.client import features, home, installs, login, logs, processes
+from kimifix.client import features, home, installs, login, logs, processes, shell
 from kimifix.client.features import Version
 from kimifix.client.home import Home
 from kimifix.client.installs import Install
@@ -23,7 +23,7 @@ from kimifix.config import reading
 from kimifix.config.document import Document
 from kimifix.config.reading import Reading
 from kimifix.errors import KimifixError
-from kimifix.words import quoted
+from kimifix.words import quoted, typed
 
 
 class Machine:
@@ -66,9 +66,14 @@ class Machine:
         return self.engine or features.NEWEST_KNOWN
 
     @cached_property
-    def node(self) -> Version | None:
-        """The version of the Node that starts the copy in use, None where it cannot be told."""
+    def node_program(self) -> Path | None:
+        """The Node that starts the copy in use, None where there is none, or it takes none."""
         return installs.node_of(self.install, self.env) if self.install else None
+
+    @cached_property
+    def node(self) -> Version | None:
+        """The version of that Node, None where it cannot be told."""
+        return installs.version_of(self.node_program) if self.node_program else None
 
     @property
     def is_sandbox(self) -> bool:
@@ -141,13 +146,32 @@ class Machine:
     def kimifix(self, *words: object) -> str:
         """Return a command of ours for this home, to be typed as it is."""
         home = () if self._is_found_anyway else ("--home", self.home.path)
-        return " ".join(map(quoted, ("kimifix", *words, *home)))
+        return typed(*self._ourselves, *words, *home)
+
+    @cached_property
+    def _ourselves(self) -> tuple[object, ...]:
+        """What starts kimifix: its name, or what was started where a shell does not know that."""
+        started, name = Path(sys.argv[0]), "kimifix"
+        on_path = shell.found(name, self.env)
+        # A virtual environment may be on PATH for this process alone, as by `uvx`.
+        if on_path and (sys.prefix == sys.base_prefix or not on_path.is_relative_to(sys.prefix)):
+            return (name,)
+        if started.parts[-2:] == (name, "__main__.py"):
+            return sys.executable, "-m", name
+        if started.suffix == ".pyz":
+            return sys.executable, started.absolute()
+        return (started.absolute() if started.name == name else name,)
 
     def kimi(self, *words: object) -> str:
         """Return a command of the client for this home, to be typed as it is."""
-        # Without a path a shell would find nothing, or another program of this name.
-        program = "kimi" if self.install in (None, self.first) else self.install.path
-        command = " ".join(map(quoted, (program, *words)))
+        # Without a path a shell would find nothing, or another program of this name; and a
+        # link would find another Node than the one beside it, or none.
+        program: tuple[object, ...] = ("kimi",)
+        if (install := self.install) and install != self.first:
+            is_link = install.on_path is None and install.path.is_symlink()
+            node = (self.node_program,) if is_link and self.node_program else ()
+            program = (*node, install.path)
+        command = typed(*program, *words)
         if self._is_found_anyway:
             return command
         if sys.platform == "win32":

@@ -69,11 +69,9 @@ class Printer:
         self._colour = colour
         self.is_too_late = False  # once the config is written, no error of output counts
 
-    def text(
-        self, line: str = "", head: str = "", *, colour: str | None = None, bold: bool = False
-    ) -> None:
+    def text(self, line: str = "", *, colour: str | None = None, bold: bool = False) -> None:
         """Print one line of the report as it is."""
-        self.put([(Styled(head + self.shown(line), colour, bold),)])
+        self.put([(Styled(self.shown(line), colour, bold),)])
 
     def progress(self, text: str) -> None:
         """Say on stderr what is waited for."""
@@ -136,7 +134,7 @@ class Printer:
         """Say on stderr what is the matter and what to do."""
         lines = self.labelled(word, colour, error.message)
         lines += self.labelled("hint", "cyan", error.hint)
-        self.put([*lines, *((self.shown(f"next: {step}"),) for step in error.next)], err=True)
+        self.put([*lines, *self.steps(error.next, 6)], err=True)
 
     def failure(self, error: KimifixError) -> None:
         """Say that ``error`` ended the run, as JSON too if that was asked for."""
@@ -151,8 +149,16 @@ class Printer:
         """Print what else should be known, and last what to type, never broken."""
         for note in notes:
             self.put(self.lines(note, Styled("note:    ")))
+        self.put(self.steps(commands, 9))
+
+    def steps(self, commands: Iterable[str], room: int) -> list[Line]:
+        """Return what to type in lines, behind words that fill ``room`` columns."""
+        lines: list[Line] = []
         for command, word in zip(commands, chain(["next:"], repeat("then:")), strict=False):
-            self.text(command, terminal.padded(translated(word), 9), bold=True)
+            # Few shells of Windows know `~`.
+            step = visible(redact(command)) if sys.platform == "win32" else self.shown(command)
+            lines.append((Styled(terminal.padded(translated(word), room) + step, bold=True),))
+        return lines
 
     def shown(self, text: str) -> str:
         """Return ``text`` as a person gets to see it."""

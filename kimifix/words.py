@@ -24,6 +24,16 @@ def quoted(word: object) -> str:
     return '"' + re.sub(r"[\"$`%\u201c-\u201f]", "?", text) + '"'
 
 
+def typed(program: object, *words: object) -> str:
+    """Return a command to be pasted into a shell."""
+    first = quoted(program)
+    if sys.platform == "win32" and first.startswith('"'):
+        # PowerShell takes what begins with a quote for a text, and no command.
+        drive, colon, path = str(program).rpartition(":")
+        first = drive + colon + path[:1] + quoted(path[1:])
+    return " ".join([first, *map(quoted, words)])
+
+
 def octal(mode: int | None) -> str | None:
     """Return permission bits as `ls` users write them, such as 0600."""
     return None if mode is None else f"{mode:04o}"

@@ -281,8 +281,9 @@ def test_session_is_true(block: Block, tmp_path: Path, monkeypatch: pytest.Monke
     """Whoever types what a README shows gets what it shows."""
     user = tmp_path / "user"
     programs = install_client(user / ".npm-global")
-    scripts = sysconfig.get_path("scripts")
-    monkeypatch.setenv("PATH", os.pathsep.join([str(programs), scripts, "/usr/bin", "/bin"]))
+    program = Path(sysconfig.get_path("scripts"), "kimifix")
+    (programs / program.name).symlink_to(program)  # as pipx and uv do
+    monkeypatch.setenv("PATH", os.pathsep.join([str(programs), "/usr/bin", "/bin"]))
     monkeypatch.delenv("XDG_STATE_HOME")
     home = user / ".kimi-code"
     home.mkdir(mode=0o700)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.command import Kimifix, Result
+from support.command import START, Kimifix, Result
 from support.configs import LOGGED_IN, install_client, sign_in, slot_at, write_config
 from support.platforms import posix, symlinks
 
@@ -262,6 +264,10 @@ def test_node_that_is_too_old_is_what_counts(
     assert findings(result)["client"]["data"]["node"] == "22.14.0"
     node.write_text(node.read_text().replace("v22.14.0/", "v22.15.0/"))
     assert kimifix("doctor", env={"PATH": path}).code == 0
+    node.unlink()
+    result = kimifix("doctor", "--json", env={"PATH": path})
+    assert (result.code, result.json["next"]) == (1, [])
+    assert "no Node is on PATH" in result.json["verdict"]
 
 
 def test_sessions_that_cannot_be_written_are_what_counts(kimifix: Kimifix, config: Path) -> None:
@@ -278,9 +284,10 @@ def test_windows_without_git_bash_is_what_counts(
     config: Path, client: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """kimi-code ends there, and says where to get it; so does doctor."""
-    monkeypatch.setattr("kimifix.client.shell.sys", SimpleNamespace(platform="win32"))
     env = {name: value for name, value in os.environ.items() if name != "KIMI_SHELL_PATH"}
     machine = Machine(Home(config.parent, "default"), {**env, "PATH": str(client)})
+    assert machine.install is not None  # before this is another system
+    monkeypatch.setattr("kimifix.client.shell.sys", SimpleNamespace(platform="win32"))
     finding = check_client(machine)
     assert finding.status == "error"
     assert "without Git Bash" in finding.message
@@ -307,6 +314,48 @@ def test_what_to_type_starts_kimi_code_and_nothing_else(
     assert result.json["next"] == [f"{kimi} login"]
     result = kimifix("doctor", "--json", env={"PATH": str(kimi.parent)})
     assert result.json["next"] == ["kimi login"]
+
+
+@posix("a program is no link")
+def test_what_to_type_starts_kimi_code_on_its_own_node(
+    kimifix: Kimifix, home: Path, tmp_path: Path
+) -> None:
+    """As nvm leaves it, with a Node beside it; on PATH there may be none, or an old one."""
+    write_config(home)
+    version = home.parent / ".nvm" / "versions" / "node" / "v24.0.0"
+    kimi = install_client(version) / "kimi"
+    package = version / "lib/node_modules/@moonshot-ai/kimi-code/package.json"
+    package.write_text(json.dumps(json.loads(package.read_text()) | {"engines": {}}))
+    node = kimi.with_name("node")
+    node.write_text("#!/bin/sh\n")
+    node.chmod(0o755)
+    result = kimifix("doctor", "--json", env={"PATH": str(tmp_path)})
+    assert result.json["next"] == [f"{node} {kimi} login"]
+
+
+@posix("a program is no script")
+@pytest.mark.parametrize("way", ["module", "virtual environment", "uvx", "installed"])
+def test_what_to_type_starts_kimifix_again(
+    config: Path, client: Path, tmp_path: Path, way: str
+) -> None:
+    """However it was started: a shell need not find it by its name, or will not any more."""
+    prefix = tmp_path / "venv"  # as far as it matters: the packages are those of the tests
+    program = prefix / "bin" / "kimifix"
+    program.parent.mkdir(parents=True)
+    here = f"import sys; sys.prefix = {str(prefix)!r}\n"
+    program.write_text(f"#!{sys.executable}\n{here if way == 'uvx' else ''}{START}\n")
+    program.chmod(0o755)
+    words = [sys.executable, "-m", "kimifix"] if way == "module" else [str(program)]
+    usual = f"{client}:/usr/bin:/bin"
+    longer = {**os.environ, "PATH": f"{program.parent}:{usual}"}
+    env = longer if way in ("uvx", "installed") else {**os.environ, "PATH": usual}
+    first = subprocess.run([*words, "doctor", "--json"], env=env, capture_output=True, check=False)
+    (step,) = json.loads(first.stdout)["next"]
+    assert step == f"{'kimifix' if way == 'installed' else shlex.join(words)} doctor --probe"
+    shell = longer if way == "installed" else {**os.environ, "PATH": usual}
+    command = ["/bin/sh", "-c", f"{step} --help"]
+    again = subprocess.run(command, env=shell, capture_output=True, check=False)
+    assert again.returncode == 0, again
 
 
 def test_without_kimi_code_says_so(kimifix: Kimifix) -> None:

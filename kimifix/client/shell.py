@@ -1,7 +1,7 @@
-"""Git Bash, without which kimi-code ends on Windows as soon as a session begins.
+"""What a shell starts by a name; and Git Bash, without which kimi-code ends on Windows.
 
-Source of 0.2.0 to 0.38.0; run with 0.10.0, 0.20.0, 0.25.0, 0.38.0 and 2.1.0 on a Node that
-says that it runs on Windows.
+The client ends there as soon as a session begins (source of 0.2.0 to 0.38.0; run with 0.10.0,
+0.20.0, 0.25.0, 0.38.0 and 2.1.0 on a Node that says that it runs on Windows).
 """
 
 import os
@@ -10,6 +10,35 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _USUAL = (r"C:\Program Files\Git", r"C:\Program Files (x86)\Git")
+
+
+def folders(env: Mapping[str, str]) -> list[Path]:
+    """Return the folders of PATH, each once, in its order."""
+    text = env.get("PATH", "")
+    if sys.platform == "win32":
+        parts = [part for quoted in text.split(";") if (part := quoted.strip(' "'))]
+    else:
+        parts = text.split(":") if text else []  # an empty part is the working directory
+    return [*dict.fromkeys(map(Path, parts))]
+
+
+def names(program: str, env: Mapping[str, str]) -> list[str]:
+    """Return the names of the files that start ``program``, the first first."""
+    if sys.platform != "win32":
+        return [program]
+    endings = (env.get("PATHEXT") or ".com;.exe;.bat;.cmd").lower().split(";")
+    return [f"{program}{ending.strip()}" for ending in dict.fromkeys(endings) if ending]
+
+
+def found(program: str, env: Mapping[str, str]) -> Path | None:
+    """Return what a shell starts by the name ``program``, None where that is nothing."""
+    places = (folder / name for folder in folders(env) for name in names(program, env))
+    return next((place for place in places if is_program(place)), None)
+
+
+def is_program(place: Path) -> bool:
+    """Tell whether a shell would start what lies there."""
+    return os.access(place, os.X_OK) and place.is_file()
 
 
 def git_bash(env: Mapping[str, str]) -> Path | None:
@@ -30,5 +59,4 @@ def is_lacking(env: Mapping[str, str]) -> bool:
 
 
 def _with_git(env: Mapping[str, str]) -> Iterator[Path]:
-    folders = (Path(part.strip()) for part in env.get("PATH", "").split(";") if part.strip())
-    return (folder for folder in folders if os.access(folder / "git.exe", os.F_OK))
+    return (folder for folder in folders(env) if os.access(folder / "git.exe", os.F_OK))

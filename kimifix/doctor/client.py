@@ -45,6 +45,8 @@ def check_client(machine: Machine) -> Finding:
 def _obstacle(machine: Machine) -> tuple[str, str] | None:
     """Return what keeps kimi-code from starting, and what to do; None where nothing does."""
     node, version, home = machine.node, machine.version, machine.home.path
+    if machine.install and machine.install.on_node and machine.node_program is None:
+        return "kimi-code does not start: no Node is on PATH", "install Node 22.19 or later"
     if node and version and node < features.oldest_node(version):
         told = f"Node {node} is too old, and kimi-code {version} does not start on it"
         return told, "update Node to 22.19 or later"

@@ -14,7 +14,7 @@ import pytest
 from support.nobody import as_nobody, open_folder
 from support.platforms import posix, symlinks
 
-from kimifix.client import installs
+from kimifix.client import installs, shell
 from kimifix.client.home import Home
 from kimifix.client.installs import Install, client_in_use
 
@@ -113,7 +113,7 @@ def machine(tmp_path: Path) -> Machine:
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the modules under test take their Windows branch."""
-    for module in (installs, sys.modules["kimifix.client.home"]):
+    for module in (installs, shell, sys.modules["kimifix.client.home"]):
         monkeypatch.setattr(module, "sys", SimpleNamespace(platform="win32"))
 
 
@@ -398,7 +398,8 @@ def test_native_version_from_its_cache(
         machine.file(folder / name, "MZ")
     (machine.root / cache / "2.1.0" / "linux-x64").mkdir(parents=True)
     (machine.root / cache / "of-somebody-else").mkdir()
-    monkeypatch.setattr(installs, "sys", SimpleNamespace(platform=platform))
+    for module in (installs, shell):
+        monkeypatch.setattr(module, "sys", SimpleNamespace(platform=platform))
     env = {name: str(machine.root / value) for name, value in env.items()}
     assert told(machine.one(folder, **env)) == ("client", "2.1.0", "native")
 
@@ -766,7 +767,9 @@ def test_node_tells_its_version(
 ) -> None:
     """By a file beside it, or by the address that is built into it; else nothing is claimed."""
     path = (npm_with_engines(machine), install(machine, "20.19.2"), with_header(machine, "18.1.0"))
-    found = installs.node_of(machine.one(*path), {"PATH": os.pathsep.join(map(str, path))})
+    node = installs.node_of(machine.one(*path), {"PATH": os.pathsep.join(map(str, path))})
+    assert node is not None
+    found = installs.version_of(node)
     assert (str(found) if found else None) == told
 
 
@@ -775,13 +778,14 @@ def test_node_is_the_one_that_the_launcher_would_start(machine: Machine) -> None
     folder, node = npm_with_engines(machine), with_header(machine, "22.1.0")
     beside = machine.file(folder / NODE, "nodejs.org/download/release/v24.0.0/")
     env = {"PATH": os.pathsep.join(map(str, (node, folder)))}
+    beside_it, on_path = folder / NODE, node / NODE
     found = installs.node_of(machine.one(node, folder), env)
-    assert str(found) == ("24.0.0" if sys.platform == "win32" else "22.1.0")
+    assert found == (beside_it if sys.platform == "win32" else on_path)
     # Whoever starts a copy that is not on PATH has its Node there, or lies beside it.
     away = machine.one(folder)._replace(on_path=None)
-    assert str(installs.node_of(away, {"PATH": str(node)})) == "24.0.0"
+    assert installs.node_of(away, {"PATH": str(node)}) == beside_it
     beside.unlink()
-    assert str(installs.node_of(away, {"PATH": str(node)})) == "22.1.0"
+    assert installs.node_of(away, {"PATH": str(node)}) == on_path
     assert installs.node_of(away, {"PATH": str(machine.root)}) is None
 
 

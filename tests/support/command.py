@@ -17,6 +17,9 @@ from kimifix.config import storage
 # Lead the state of kimifix elsewhere: on Linux and on Windows. On macOS HOME does.
 STATE_VARIABLES = ("XDG_STATE_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA")
 
+# Starts kimifix as if a shell found it by its name, which is then in what it says to type.
+START = "from kimifix.__main__ import main; main()"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -49,7 +52,7 @@ class Kimifix:
         env: Mapping[str, str] | None = None,
     ) -> Result:
         """Run the command in the environment of the test plus ``env``."""
-        return self._run(["-m", "kimifix", *map(str, arguments)], stdin, env)
+        return self._run(["-c", START, *map(str, arguments)], stdin, env)
 
     def python(self, code: str) -> Result:
         """Run Python code in the environment of the test."""
