@@ -1,5 +1,6 @@
 """What `apply` would write: one reading of the config, turned into a proved change."""
 
+import re
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -229,7 +230,9 @@ def _whole_identity(machine: Machine) -> dict[str, str]:
     from kimifix.client import identity
 
     version, home = str(machine.version), machine.home.path
-    return identity.identity_headers(routes.OWN_PLATFORM, version, home, identity.this_computer())
+    computer = identity.this_computer()
+    headers = identity.identity_headers(routes.OWN_PLATFORM, version, home, computer)
+    return {name: value for name, value in headers.items() if re.fullmatch("[ -~]+", value)}
 
 
 def _names_services(wanted: bool | None, read: Reading) -> bool:

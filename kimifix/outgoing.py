@@ -20,7 +20,7 @@ from kimifix.config.routes import LOGIN, OWN_PLATFORM, PLATFORM_HEADER, Credenti
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.secret import Secret, register
-from kimifix.words import RENEW, UPDATE, span
+from kimifix.words import RENEW, UPDATE, span, trimmed
 
 # With KIMI_MODEL_NAME the client puts an alias and a provider of these names before all others.
 _ENV_ALIAS, _ENV_PROVIDER = "__kimi_env_model__", "__kimi_env__"
@@ -29,10 +29,6 @@ _CREDENTIALS = ("api_key", "api_key_env", "oauth")
 _LOOPBACK = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])([:/].*)?")
 _VENDOR = re.compile(
     r"https?://([\w-]+\.)*(kimi\.(com|ai)|moonshot\.(cn|ai))([:/][^@]*)?", re.ASCII
-)
-# What JavaScript takes for blank at the ends of a text; a key is copied with all kinds of it.
-_BLANK = "\t\n\v\f\r \xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
-    map(chr, range(0x2000, 0x200B))
 )
 # Which values KIMI_MODEL_… may have. With another one the model of KIMI_MODEL_NAME is ignored:
 # of the type before 0.33.0, of the last two since then, for before they end the client.
@@ -460,4 +456,4 @@ def _strings(table: object) -> dict[str, str]:
 
 def _text(value: object) -> str | None:
     """Return a string without white space around it, None where that leaves nothing."""
-    return value.strip(_BLANK) or None if isinstance(value, str) else None
+    return trimmed(value) or None if isinstance(value, str) else None

@@ -9,6 +9,16 @@ RENEW = "send one message in `kimi` (an error is fine: it renews the login), the
 # What users are told of the two surfaces of the server.
 API = {"openai": "OpenAI-style API", "anthropic": "Anthropic-style API"}
 
+# What JavaScript takes for blank at the ends of a text; a key is copied with all kinds of it.
+_BLANK = "\t\n\v\f\r \xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+
+
+def trimmed(text: str) -> str:
+    """Return ``text`` without the blanks at its ends, as JavaScript does."""
+    return text.strip(_BLANK)
+
 
 def quoted(word: object) -> str:
     """Return ``word`` as a shell takes it: to be pasted, whoever has chosen it."""

@@ -280,6 +280,15 @@ def test_sessions_that_cannot_be_written_are_what_counts(kimifix: Kimifix, confi
     assert findings(result)["config"]["status"] == "ok"
 
 
+def test_folders_that_cannot_be_read_are_what_counts(kimifix: Kimifix, config: Path) -> None:
+    """What a crash has left of them keeps the client from asking, and can be moved away."""
+    (config.parent / "workspaces.json").write_text("")
+    result = kimifix("doctor", "--json")
+    assert result.code == 1
+    assert "cannot read this, and ends" in result.json["verdict"]
+    assert "move it away" in result.json["advice"]
+
+
 def test_windows_without_git_bash_is_what_counts(
     config: Path, client: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

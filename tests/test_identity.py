@@ -36,6 +36,13 @@ def with_device(home: Path) -> Path:
     return home
 
 
+@pytest.mark.parametrize("blank", ["\ufeff{}", "{}\r\n", "\u3000{}\t"])
+def test_device_is_sent_as_it_is(home: Path, blank: str) -> None:
+    """Without what JavaScript takes for blank at its ends; what no header carries is not sent."""
+    (home / "device_id").write_text(blank.format("a\tmüller\0"), encoding="utf-8")
+    assert _headers("openai", OWN_PLATFORM, home)["X-Msh-Device-Id"] == "a\tmüller\0"
+
+
 def test_openai_headers_are_those_of_the_client_in_its_order(with_device: Path) -> None:
     """Recorded from 0.38.0 and 2.1.0 alike, the version aside."""
     assert list(_headers("openai", OWN_PLATFORM, with_device).items()) == [
@@ -127,11 +134,11 @@ def test_another_platform_changes_that_one_value(with_device: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [None, b"", b" \n", b"\xff\xfe", b"one\r\nX-Evil: two", b"x" * 10_000, "Gerät".encode()],
-    ids=["absent", "empty", "blank", "binary", "two lines", "endless", "not ASCII"],
+    [None, b"", b" \n", b"x" * 100_000],
+    ids=["absent", "empty", "blank", "endless"],
 )
 def test_no_device_id_no_header(content: bytes | None, home: Path) -> None:
-    """What is no device id is left out, and none is made up or written."""
+    """Where there is none, none is made up or written."""
     if content is not None:
         (home / "device_id").write_bytes(content)
     assert "X-Msh-Device-Id" not in _headers("openai", OWN_PLATFORM, home)

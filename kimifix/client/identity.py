@@ -18,6 +18,7 @@ from typing import Literal
 from kimifix.client.features import Version, has, parse_version
 from kimifix.reader import read_text, tables
 from kimifix.secret import MASK
+from kimifix.words import trimmed
 
 OWN_PLATFORM = "kimi_code_cli"
 Headers = dict[str, str]
@@ -30,7 +31,7 @@ _NODE = "v24.21.0"
 _CREDENTIAL_FIRST = Version((0, 42, 0))
 
 _TABLES = tables("client/headers.toml")
-_LONGEST_FILE = 4096  # bytes
+_LONGEST_FILE = 32_768  # bytes; a server takes less
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,9 @@ def identity_headers(platform: str | None, version: str, home: Path, computer: C
         "X-Msh-Device-Model": _ascii(computer.model),
         "X-Msh-Os-Version": _ascii(computer.release),
     }
-    device = read_text(home / "device_id", _LONGEST_FILE).strip()
-    if re.fullmatch(r"[\x20-\x7e]{1,200}", device):
+    # Sent as it is: a character that no header can carry keeps the client from asking
+    # (run: 0.25.0, 0.32.0, 0.33.0, 0.40.0, 2.1.0).
+    if device := trimmed(read_text(home / "device_id", _LONGEST_FILE)):
         headers["X-Msh-Device-Id"] = device
     return headers
 

@@ -16,11 +16,12 @@ from typing import Any
 
 from kimifix.client.features import Version, has
 from kimifix.client.logs import newest_files
-from kimifix.reader import read_end
+from kimifix.reader import parsed, read, read_end
 
 _PLACE = "sessions/wd_*/session_*/agents/main/wire.jsonl"
 _MOST_FILES = 20
 _TAIL_BYTES = 256 * 1024
+_MOST_BYTES = 32 << 20
 # Within a conversation the quotes would be escaped.
 _ALIAS = re.compile(rb'(?<!\\)"(?:modelAlias|usage\.record","model)":("(?:[^"\\\n]|\\.)*")')
 
@@ -42,6 +43,23 @@ def obstacle(home: Path, version: Version) -> Path | None:
         mode = os.W_OK if path is index else os.W_OK | os.X_OK
         may = os.access(path, mode) and path.is_file() == (path is index)
         if os.path.lexists(path) and not may:
+            return path
+    return None
+
+
+def unreadable(home: Path, version: Version) -> Path | None:
+    """Return what the client cannot read when a session begins, None for nothing: it ends then.
+
+    Run, without the right to read it, as a folder, and with what is no JSON: 0.33.0, 0.38.0,
+    0.40.0 and 2.1.0; versions before do not read it.
+    """
+    path = home / "workspaces.json"
+    if has("new-engine", version):
+        try:
+            parsed(read(path, _MOST_BYTES).removeprefix(b"\xef\xbb\xbf"))
+        except (FileNotFoundError, NotADirectoryError, RecursionError):
+            return None
+        except (OSError, ValueError):
             return path
     return None
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from kimifix.client import features, sessions, shell
@@ -53,16 +54,22 @@ def _obstacle(machine: Machine) -> tuple[str, str] | None:
     if shell.is_lacking(machine.env):
         hint = "install Git for Windows, or set KIMI_SHELL_PATH to its bash.exe"
         return "kimi-code does not start without Git Bash", hint
-    path = sessions.obstacle(home, machine.rules)
-    if path is None:
-        return None
-    hint = "give yourself the right to write there"
-    if sys.platform != "win32":
-        user = os.geteuid()
-        words: tuple[str, ...] = ("chmod", "-R", "u+rwX")
-        words = words if path.lstat().st_uid == user else ("sudo", "chown", "-R", str(user))
-        hint = " ".join((*words, quoted(home.resolve())))
-    return f"kimi-code cannot write here, and ends: `{path}`", hint
+    if path := sessions.obstacle(home, machine.rules):
+        return f"kimi-code cannot write here, and ends: `{path}`", _way_in(path, home)
+    if path := sessions.unreadable(home, machine.rules):
+        return f"kimi-code cannot read this, and ends: `{path}`", _way_in(path, home)
+    return None
+
+
+def _way_in(path: Path, home: Path) -> str:
+    if os.access(path, os.R_OK | os.W_OK):
+        return "mend it, or move it away: kimi-code does without"
+    if sys.platform == "win32":
+        return "give yourself the right to read and write there"
+    user = os.geteuid()
+    words: tuple[str, ...] = ("chmod", "-R", "u+rwX")
+    words = words if path.lstat().st_uid == user else ("sudo", "chown", "-R", str(user))
+    return " ".join((*words, quoted(home.resolve())))
 
 
 def check_other_copies(machine: Machine) -> Finding:

@@ -17,7 +17,7 @@ from kimifix.words import API, octal, quoted
 
 def check_config(machine: Machine) -> Finding:
     """The config is there, readable and valid TOML."""
-    path = machine.home.config
+    path, content = machine.home.config, None
     try:
         content = machine.reading.snapshot.content
         if content is None:
@@ -29,7 +29,7 @@ def check_config(machine: Machine) -> Finding:
     except ConfigError as error:
         # Before, kimi-code drops the one entry that has a value of a wrong type, which has no line.
         is_old = not features.has("alias-overrides", machine.engine)
-        may = error.client_can or (is_old and error.line is None)
+        may = error.client_can or (is_old and content is not None and error.line is None)
         data = {"path": error.path, "line": error.line, "column": error.column, "client_can": may}
         status = "warning" if goes_by_environment(machine) else "error"
         return Finding(status, str(error), error.hint, data)

@@ -12,7 +12,7 @@ from support.nobody import as_nobody, give_to_nobody, open_folder
 from support.platforms import posix
 
 from kimifix.client.features import NEWEST_KNOWN, Version
-from kimifix.client.sessions import newest, obstacle, resumed
+from kimifix.client.sessions import newest, obstacle, resumed, unreadable
 from kimifix.words import quoted
 
 ALIAS = "kimi-code/kimi-for-coding"
@@ -129,3 +129,32 @@ def test_a_home_that_is_not_there_is_the_clients_to_make(tmp_path: Path) -> None
     """And a client that has never run has no sessions."""
     assert obstacle(tmp_path / "gone", NEWEST_KNOWN) is None
     assert obstacle(tmp_path, NEWEST_KNOWN) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "is_read"),
+    [
+        *(("{}", True), ("\ufeff{}", True), ("null", True), ("[" * 10_000 + "]" * 10_000, True)),
+        *(("", False), (" ", False), ("\0" * 9, False), ('{"a": NaN}', False), ("{},", False)),
+    ],
+)
+def test_what_the_client_must_read_is_known(home: Path, content: str, is_read: bool) -> None:
+    """The list of its folders is JSON, as it takes that; a crash may leave nothing of it."""
+    assert unreadable(home, NEWEST_KNOWN) is None
+    path = home / "workspaces.json"
+    path.write_text(content, encoding="utf-8")
+    assert unreadable(home, NEWEST_KNOWN) == (None if is_read else path)
+    assert unreadable(home, Version((0, 32, 0))) is None
+    path.unlink()
+    path.mkdir()
+    assert unreadable(home, NEWEST_KNOWN) == path
+
+
+@posix("a mode says who may read")
+def test_what_the_client_may_not_read() -> None:
+    """As after `sudo kimi`, which replaces the list of folders by one of its own."""
+    with open_folder() as home:
+        (home / "workspaces.json").write_text("{}")
+        assert as_nobody(lambda: unreadable(home, NEWEST_KNOWN)) is None
+        (home / "workspaces.json").chmod(0o600 if os.geteuid() == 0 else 0)
+        assert as_nobody(lambda: unreadable(home, NEWEST_KNOWN)) == home / "workspaces.json"

@@ -58,18 +58,42 @@ def file_for_another_project(machine: Machine) -> None:
     (machine.home / "sessions" / "wd_project_0123456789ab").write_text("")
 
 
+def no_json_of_workspaces(machine: Machine) -> None:
+    """Have a list of folders as a crash may leave it; old versions have none."""
+    (machine.home / "workspaces.json").write_text("")
+
+
+def workspaces_of_another_editor(machine: Machine) -> None:
+    """Have a list of folders that begins with a byte order mark, which is in nobody's way."""
+    (machine.home / "workspaces.json").write_text("\ufeff{}")
+
+
+def device_that_no_header_carries(machine: Machine) -> None:
+    """Have the number of the device as a crash may leave it; and the client try once."""
+    (machine.home / "device_id").write_bytes(bytes(36))
+    once = "[loop_control]\nmax_retries_per_step = 1\nmax_attempts_per_step = 1\n"
+    machine.config.write_text(machine.config.read_text(encoding="utf-8") + once)
+
+
+def device_of_somebody(machine: Machine) -> None:
+    """Have a name for it that a header can carry."""
+    (machine.home / "device_id").write_text("\ufeffmüller\t7\u3000", encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "fault",
     [
         *(file_for_sessions, folder_for_index, link_to_nowhere),
         *(file_for_this_project, file_for_another_project),
+        *(no_json_of_workspaces, workspaces_of_another_editor),
+        *(device_that_no_header_carries, device_of_somebody),
     ],
     ids=lambda fault: fault.__name__,
 )
-def test_verdict_knows_where_the_client_must_write(
+def test_verdict_knows_what_the_client_needs_of_its_home(
     machines: dict[str, Machine], fault: Callable[[Machine], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends where it cannot begin a session, whatever the server would answer."""
+    """It ends where it cannot begin a session or a request, whatever the server would answer."""
     answered = {}
     for machine in machines.values():
         machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
