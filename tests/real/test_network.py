@@ -6,10 +6,14 @@ config. In each case the client asks one question, and `doctor --probe` says wha
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -197,6 +201,47 @@ def get_every_answer(machine: Machine) -> None:
         for name, (instead, can_tell) in {**ANSWERS, **STREAMS[kind]}.items():
             with Stub(passing_on(machine.server, instead)) as stub:
                 compare(machine, name, stub.base_url, {}, kind=kind, can_tell=can_tell)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where a full queue swallows packets")
+def test_addresses_are_tried_in_turn(
+    ends: dict[str, Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that swallow packets come before the one that answers: Node has a moment for each."""
+    hosts, known = ("127.0.0.2", "127.0.0.3", "127.0.0.1"), socket.getaddrinfo
+    addresses = [{"address": host, "family": 4} for host in hosts]
+    resolver = tmp_path / "resolver.cjs"
+    resolver.write_text(
+        "const dns = require('dns'), known = dns.lookup\n"
+        "dns.lookup = (host, options, done) => host != 'kimi.test' ? known(host, options, done)\n"
+        f"  : process.nextTick(done, null, {json.dumps(addresses)})\n"
+    )
+
+    def resolved(host: str, port: int, *more: Any, **named: Any) -> list[Any]:
+        names = hosts if host == "kimi.test" else (host,)
+        return [found for name in names for found in known(name, port, *more, **named)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+
+    def ask(machine: Machine) -> None:
+        port = urlsplit(machine.server.url).port
+        assert port is not None
+        env = {"NODE_OPTIONS": f"--require {resolver}"}
+        with swallowing("127.0.0.2", port), swallowing("127.0.0.3", port):
+            compare(machine, "in turn", f"http://kimi.test:{port}/coding/v1", env)
+
+    at_once(ends, ask)
+
+
+@contextmanager
+def swallowing(host: str, port: int) -> Iterator[None]:
+    """Listen there, with a queue that is full: Linux drops what comes to it."""
+    with socket.create_server((host, port), backlog=0), ExitStack() as queue:
+        for _ in range(4):
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((host, port))
+        yield
 
 
 def test_what_passes_is_tried_again(ends: dict[str, Machine]) -> None:

@@ -22,6 +22,7 @@ from support.certificate import TLS_HOST, Certificate
 from support.stub_server import Request, Stub, response, stream, tunnel_to
 
 from kimifix.secret import MASK, Secret
+from kimifix.server import transport
 from kimifix.server.answers import Answer, Probe, Surface
 from kimifix.server.probe import ask
 
@@ -462,23 +463,36 @@ def test_no_route_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_next_address_is_tried_when_the_first_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As with IPv6 that leads nowhere: it does not use up the time of the others."""
+    """As with IPv6 that leads nowhere: it takes a moment, and the other kind comes next."""
+    asked: list[tuple[str, float]] = []
     connect = socket.socket.connect
 
-    def swallowed_at_first(self: socket.socket, address: tuple[str, int]) -> None:
-        if address[1] != server.port:
-            time.sleep(self.gettimeout() or 0)
+    def swallowed(self: socket.socket, address: tuple[str, int]) -> None:
+        asked.append((address[0], self.gettimeout() or 0))
+        if address[0] != "127.0.0.1":
             raise TimeoutError
         connect(self, address)
 
-    with Stub(response(200, COMPLETION)) as server:
-        entries = [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
-            for port in (1, server.port)
+    hosts = ("::1", "::2", "127.0.0.1")
+    kinds = (socket.AF_INET6, socket.AF_INET6, socket.AF_INET)
+    known = {
+        "kimi.test": [
+            (kind, socket.SOCK_STREAM, 6, "", (host, 1))
+            for kind, host in zip(kinds, hosts, strict=True)
         ]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
-        monkeypatch.setattr(socket.socket, "connect", swallowed_at_first)
-        assert _ask(f"http://kimi.test:{server.port}/v1", seconds=2).verdict == "accepted"
+    }
+    real = socket.getaddrinfo
+    with Stub(response(200, COMPLETION)) as server:
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda host, *a, **b: known.get(host) or real(host, *a, **b)
+        )
+        monkeypatch.setattr(socket.socket, "connect", swallowed)
+        assert _ask(f"http://kimi.test:{server.port}/v1", seconds=9).verdict == "accepted"
+        moment = transport._SECONDS_FOR_AN_ADDRESS
+        assert asked == [("::1", moment), ("127.0.0.1", moment)]
+        known["kimi.test"] = known["kimi.test"][:2]
+        assert _ask(f"http://kimi.test:{server.port}/v1", seconds=9).problem == "timeout"
+        assert asked[2:] == [("::1", moment), ("::2", 9)]
 
 
 def _silent(connection: socket.socket, _: Request) -> None:
