@@ -685,6 +685,18 @@ def test_a_chain_ends_at_a_root(
             assert _ask(f"https://{TLS_HOST}/v1", env=env).problem == problem
 
 
+def test_a_short_key_is_for_the_client_to_judge(
+    openssl: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Node 22 takes one of 1024 bits, as of an old proxy; Node 24 does not, nor does Python."""
+    short = certificates.make(openssl, tmp_path, bits=1024)
+    with Stub(response(200, COMPLETION), tls=short.context) as server:
+        _pointed(monkeypatch, server.port)
+        env = {"NODE_EXTRA_CA_CERTS": str(short.path)}
+        assert _ask(f"https://{TLS_HOST}/v1", env=env).problem == "unasked"
+    assert server.requests == []
+
+
 @pytest.mark.parametrize(
     ("env", "problem"),
     [

@@ -19,16 +19,20 @@ class Certificate:
 
 
 def make(
-    openssl: str, folder: Path, host: str = TLS_HOST, issuer: Certificate | None = None
+    openssl: str,
+    folder: Path,
+    host: str = TLS_HOST,
+    issuer: Certificate | None = None,
+    bits: int = 2048,
 ) -> Certificate:
     """Have the `openssl` program make a certificate for ``host`` in ``folder``.
 
-    It signs itself unless an ``issuer`` does.
+    It signs itself unless an ``issuer`` does; its key has so many ``bits``.
     """
     key, path = folder / "key.pem", folder / "certificate.pem"
     signed = ("-CA", issuer.path, "-CAkey", issuer.path.with_name("key.pem")) if issuer else ()
     command = (
-        f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={host} "
+        f"req -x509 -newkey rsa:{bits} -nodes -days 2 -subj /CN={host} "
         f"-addext subjectAltName=DNS:{host}"
     )
     subprocess.run(
@@ -38,5 +42,7 @@ def make(
         timeout=60,
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if bits < 2048:
+        context.set_ciphers("ALL:@SECLEVEL=0")
     context.load_cert_chain(path, key)
     return Certificate(path, context)
