@@ -35,6 +35,7 @@ NO_SENTENCES = {
         "say pong",
         "{} --verify",
         "Tunnel connection failed: {}",
+        "key too weak",
     ),
 }
 NO_MODULES = (

@@ -280,6 +280,16 @@ def test_sessions_that_cannot_be_written_are_what_counts(kimifix: Kimifix, confi
     assert findings(result)["config"]["status"] == "ok"
 
 
+def test_a_lost_preload_is_what_counts(kimifix: Kimifix, config: Path, tmp_path: Path) -> None:
+    """Node starts nothing then; and the path is whole, though it holds a blank."""
+    gone = tmp_path / "my editor" / "bootloader.js"
+    quoted = str(gone).replace("\\", "\\\\")
+    result = kimifix("doctor", "--json", env={"NODE_OPTIONS": f'--require "{quoted}"'})
+    assert result.code == 1
+    assert result.json["verdict"].endswith(f"`{gone}`")
+    assert "unset NODE_OPTIONS" in result.json["advice"]
+
+
 def test_folders_that_cannot_be_read_are_what_counts(kimifix: Kimifix, config: Path) -> None:
     """What a crash has left of them keeps the client from asking, and can be moved away."""
     (config.parent / "workspaces.json").write_text("")

@@ -22,6 +22,7 @@ _PLACE = "sessions/wd_*/session_*/agents/main/wire.jsonl"
 _MOST_FILES = 20
 _TAIL_BYTES = 256 * 1024
 _MOST_BYTES = 32 << 20
+_ROOM = 64 * 1024
 # Within a conversation the quotes would be escaped.
 _ALIAS = re.compile(rb'(?<!\\)"(?:modelAlias|usage\.record","model)":("(?:[^"\\\n]|\\.)*")')
 
@@ -45,6 +46,16 @@ def obstacle(home: Path, version: Version) -> Path | None:
         if os.path.lexists(path) and not may:
             return path
     return None
+
+
+def is_full(home: Path) -> bool:
+    """Tell whether there is no room for a session: the client ends then (run: 0.25.0, 2.1.0)."""
+    from shutil import disk_usage
+
+    with suppress(OSError):
+        disk = disk_usage(home)
+        return disk.free < _ROOM and disk.total > 0  # which not every file system tells
+    return False
 
 
 def unreadable(home: Path, version: Version) -> Path | None:

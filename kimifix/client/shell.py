@@ -5,10 +5,15 @@ The client ends there as soon as a session begins (source of 0.2.0 to 0.38.0; ru
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+_PRELOADED = re.compile(
+    r"(?:^|\s)(?:-r|--require|--import|--(?:experimental-)?loader)(?:=|\s+)"
+    r"(?:\"((?:\\.|[^\"\\])*)\"|([^\s\"]+))"
+)
 _USUAL = (r"C:\Program Files\Git", r"C:\Program Files (x86)\Git")
 
 
@@ -39,6 +44,19 @@ def found(program: str, env: Mapping[str, str]) -> Path | None:
 def is_program(place: Path) -> bool:
     """Tell whether a shell would start what lies there."""
     return os.access(place, os.X_OK) and place.is_file()
+
+
+def lost_preload(env: Mapping[str, str]) -> str | None:
+    """Return the file that Node shall load first and that is not there, None for none.
+
+    So it is in a terminal of VS Code that is older than its last update.
+    """
+    for match in _PRELOADED.finditer(env.get("NODE_OPTIONS", "")):
+        name = re.sub(r"\\(.)", r"\1", match[1]) if match[1] else match[2]
+        names = (f"{name}{ending}" for ending in ("", ".js", ".json", ".node"))
+        if Path(name).is_absolute() and not any(map(os.path.exists, names)):
+            return name
+    return None
 
 
 def git_bash(env: Mapping[str, str]) -> Path | None:

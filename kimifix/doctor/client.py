@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def check_client(machine: Machine) -> Finding:
         hint = f"run `{INSTALL}`"
         return Finding("error", "kimi-code was not found", hint, {"found": False})
     data = _install_data(install) | {"node": str(machine.node) if machine.node else None}
-    if obstacle := _obstacle(machine):
+    for obstacle in _obstacles(machine, install):
         return Finding("error", *obstacle, data)
     if machine.version is None:
         message = f"kimi-code of unknown version ({install.origin}): {install.path}"
@@ -43,22 +44,26 @@ def check_client(machine: Machine) -> Finding:
     return Finding("ok", message, data=data)
 
 
-def _obstacle(machine: Machine) -> tuple[str, str] | None:
-    """Return what keeps kimi-code from starting, and what to do; None where nothing does."""
+def _obstacles(machine: Machine, install: Install) -> Iterator[tuple[str, str]]:
+    """Yield what keeps kimi-code from starting, or ends it before it asks, and what to do."""
     node, version, home = machine.node, machine.version, machine.home.path
-    if machine.install and machine.install.on_node and machine.node_program is None:
-        return "kimi-code does not start: no Node is on PATH", "install Node 22.19 or later"
+    if install.on_node and machine.node_program is None:
+        yield "kimi-code does not start: no Node is on PATH", "install Node 22.19 or later"
     if node and version and node < features.oldest_node(version):
         told = f"Node {node} is too old, and kimi-code {version} does not start on it"
-        return told, "update Node to 22.19 or later"
+        yield told, "update Node to 22.19 or later"
+    if gone := shell.lost_preload(machine.env):
+        told = f"NODE_OPTIONS names a file that is not there, and Node does not start: `{gone}`"
+        yield told, "open a new terminal, or unset NODE_OPTIONS"
     if shell.is_lacking(machine.env):
         hint = "install Git for Windows, or set KIMI_SHELL_PATH to its bash.exe"
-        return "kimi-code does not start without Git Bash", hint
+        yield "kimi-code does not start without Git Bash", hint
+    if sessions.is_full(home):
+        yield f"the disk is full, and kimi-code ends: `{home}`", "free some space on it"
     if path := sessions.obstacle(home, machine.rules):
-        return f"kimi-code cannot write here, and ends: `{path}`", _way_in(path, home)
+        yield f"kimi-code cannot write here, and ends: `{path}`", _way_in(path, home)
     if path := sessions.unreadable(home, machine.rules):
-        return f"kimi-code cannot read this, and ends: `{path}`", _way_in(path, home)
-    return None
+        yield f"kimi-code cannot read this, and ends: `{path}`", _way_in(path, home)
 
 
 def _way_in(path: Path, home: Path) -> str:

@@ -6,13 +6,14 @@ import json
 import os
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.nobody import as_nobody, give_to_nobody, open_folder
 from support.platforms import posix
 
 from kimifix.client.features import NEWEST_KNOWN, Version
-from kimifix.client.sessions import newest, obstacle, resumed, unreadable
+from kimifix.client.sessions import is_full, newest, obstacle, resumed, unreadable
 from kimifix.words import quoted
 
 ALIAS = "kimi-code/kimi-for-coding"
@@ -158,3 +159,15 @@ def test_what_the_client_may_not_read() -> None:
         assert as_nobody(lambda: unreadable(home, NEWEST_KNOWN)) is None
         (home / "workspaces.json").chmod(0o600 if os.geteuid() == 0 else 0)
         assert as_nobody(lambda: unreadable(home, NEWEST_KNOWN)) == home / "workspaces.json"
+
+
+def test_a_full_disk_has_no_room_for_a_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few blocks are not enough; a file system that does not tell its size is not full."""
+    assert not is_full(tmp_path)
+    assert not is_full(tmp_path / "gone")
+    for total, free, full in ((10**9, 16_384, True), (10**9, 65_536, False), (0, 0, False)):
+        usage = SimpleNamespace(total=total, free=free)
+        monkeypatch.setattr("shutil.disk_usage", lambda _, usage=usage: usage)
+        assert is_full(tmp_path) is full

@@ -59,3 +59,32 @@ def test_no_other_system_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """There the client takes `bash`, and `sh` where there is none."""
     monkeypatch.setattr("kimifix.client.shell.sys", SimpleNamespace(platform="linux"))
     assert not shell.is_lacking({})
+
+
+@pytest.mark.parametrize(
+    ("options", "is_lost"),
+    [
+        ("-r {gone}", True),
+        ("--no-warnings --require={gone}", True),
+        ('--require "{gone}" --enable-source-maps', True),
+        ("--import {there} --import {gone}", True),
+        ("--experimental-loader={gone}", True),
+        ('--require "{there}"', False),
+        ("-r {bare}", False),  # Node finds its ending
+        ("-r gone", False),  # where Node looks for that is for Node to say
+        ("--require-module {gone}", False),
+        ("", False),
+    ],
+)
+def test_a_file_that_node_shall_load_first_is_there(
+    tmp_path: Path, options: str, is_lost: bool
+) -> None:
+    """As in a terminal of an editor; in quotes a backslash counts for what comes behind it."""
+    there, gone = file(tmp_path / "there it is.js"), tmp_path / "gone" / "loader.js"
+    quote = "\\\\" if '"' in options else "\\"
+    paths = {"there": there, "gone": gone, "bare": there.with_suffix("")}
+    if '"' not in options:
+        paths |= {"there": file(tmp_path / "x.js"), "bare": tmp_path / "x"}
+    named = {name: str(path).replace("\\", quote) for name, path in paths.items()}
+    found = shell.lost_preload({"NODE_OPTIONS": options.format_map(named)})
+    assert found == (str(gone) if is_lost else None)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from support.clients import node
@@ -26,6 +30,42 @@ def test_verdict_knows_on_which_node_the_client_starts(
         starts = machine.kimi("--version", **env).code == 0
         verdict = examined(machine, env).verdict
         assert verdict.works is starts, verdict
+
+    at_once(machines, agree)
+
+
+def test_verdict_knows_a_file_that_node_cannot_load_first(machines: dict[str, Machine]) -> None:
+    """As in a terminal of an editor that has been updated since: nothing starts there."""
+    for name in ("-r /gone/bootloader", '--import="/gone/my loader.js"', "--no-warnings"):
+        env = {"NODE_OPTIONS": name}
+
+        def agree(machine: Machine, env: dict[str, str] = env) -> None:
+            machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
+            verdict = examined(machine, {**machine.proxies, **env}).verdict
+            assert verdict.works is machine.ask(**env).answered, verdict
+
+        at_once(machines, agree)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="root mounts a disk")
+def test_verdict_knows_a_full_disk(machines: dict[str, Machine], tmp_path: Path) -> None:
+    """The client ends where it has no room to write down its session."""
+
+    def agree(machine: Machine) -> None:
+        machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
+        kept = Path(mkdtemp(dir=tmp_path)) / "home"
+        shutil.copytree(machine.home, kept)
+        mount = ("/bin/mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", machine.home)
+        subprocess.run(mount, check=True)
+        try:
+            shutil.copytree(kept, machine.home, dirs_exist_ok=True)
+            left = shutil.disk_usage(machine.home).free
+            for room in (left - 16_384, left - 262_144):
+                (machine.home / "other").write_bytes(bytes(room))
+                verdict = examined(machine, machine.proxies).verdict
+                assert verdict.works is machine.ask().answered, verdict
+        finally:
+            subprocess.run(("/bin/umount", "-l", machine.home), check=True)
 
     at_once(machines, agree)
 
