@@ -94,6 +94,11 @@ LOGINS: tuple[dict[str, Any], ...] = (
         {"token_type": 7},
     ),
 )
+# What else is in the home, and may keep the client from a session or a request.
+FILES = {
+    "device_id": ("\0" * 36, "\ufeffmine\u3000", "two\nlines", "gerät", "设备", ""),
+    "workspaces.json": ("", "{", "\ufeff{}", "null", "\0" * 8, "{} {}"),
+}
 TOP: dict[str, tuple[Any, ...]] = {
     "default_model": ("kimi-code/kimi-for-coding", "kimifix/kimi-for-coding", "other/model", " "),
     "default_provider": NAMES,
@@ -163,6 +168,9 @@ def agree(machine: Machine, *, seed: int, deep: bool) -> None:
             login.write_text(json.dumps(changed))
             if chance.random() < 0.3:
                 login.unlink()
+    if chance.random() < 0.1:
+        name = chance.choice([*FILES])
+        (machine.home / name).write_text(chance.choice(FILES[name]), encoding="utf-8")
     # Nobody leaves this machine, whatever address is left out: the proxy passes nothing on.
     env = machine.proxies
     if chance.random() < 0.3:

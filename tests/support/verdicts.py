@@ -136,7 +136,7 @@ def says_what_else(report: Report) -> bool:
     said: tuple[str, ...] = (
         *("write to", "/model", "a key", "`base_url`", "KIMI_MODEL_NAME"),
         *("unset", "where kimi-code is started", "leave one of", "rename", "take the"),
-        *("check HTTPS_PROXY", "without BOM"),
+        *("check HTTPS_PROXY", "without BOM", "move it away", "`device_id`"),
     )
     told = " ".join((report.verdict.sentence, str(report.verdict.advice), *report.verdict.notes))
     is_last = not report.verdict.next or "if it stays refused" in told
