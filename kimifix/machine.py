@@ -160,7 +160,7 @@ class Machine:
             return sys.executable, "-m", name
         if started.suffix == ".pyz":
             return sys.executable, started.absolute()
-        return (started.absolute() if started.name == name else name,)
+        return (started.absolute() if started.stem == name else name,)
 
     def kimi(self, *words: object) -> str:
         """Return a command of the client for this home, to be typed as it is."""

@@ -1,7 +1,8 @@
-"""Sessions of the client: each goes on with the alias it was left with, whatever the default.
+"""Sessions of the client: what one needs to begin, and which alias each goes on with.
 
-It is noted in `<home>/sessions/wd_*/session_*/agents/main/wire.jsonl`: as `modelAlias`, at
-every change and, from 0.25.0 on, with every request; in 0.20.0 as `model` of the usage.
+That is the one it was left with, whatever the default. It is noted in
+`<home>/sessions/wd_*/session_*/agents/main/wire.jsonl`: as `modelAlias`, at every change and,
+from 0.25.0 on, with every request; in 0.20.0 as `model` of the usage.
 """
 
 import json

@@ -49,7 +49,7 @@ def is_program(place: Path) -> bool:
 def lost_preload(env: Mapping[str, str]) -> str | None:
     """Return the file that Node shall load first and that is not there, None for none.
 
-    So it is in a terminal of VS Code that is older than its last update.
+    Then it starts nothing (run: Node 24). Editors set NODE_OPTIONS so in their terminals.
     """
     for match in _PRELOADED.finditer(env.get("NODE_OPTIONS", "")):
         name = re.sub(r"\\(.)", r"\1", match[1]) if match[1] else match[2]

@@ -29,7 +29,7 @@ def check_client(machine: Machine) -> Finding:
         hint = f"run `{INSTALL}`"
         return Finding("error", "kimi-code was not found", hint, {"found": False})
     data = _install_data(install) | {"node": str(machine.node) if machine.node else None}
-    for obstacle in _obstacles(machine, install):
+    if obstacle := next(_obstacles(machine, install), None):
         return Finding("error", *obstacle, data)
     if machine.version is None:
         message = f"kimi-code of unknown version ({install.origin}): {install.path}"
