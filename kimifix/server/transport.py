@@ -28,7 +28,7 @@ from kimifix.secret import Secret, register
 from kimifix.server.answers import REQUEST_ID, Problem
 
 SECONDS = 15.0
-_SECONDS_FOR_AN_ADDRESS = 0.5
+_SECONDS_FOR_AN_ADDRESS = 0.25  # as Node 20 to 24 have it
 _LONGEST_BODY = 64 * 1024
 _MOST_BYTES = 4 * _LONGEST_BODY
 _DEFAULT_PORTS = {"http": 80, "https": 443}
