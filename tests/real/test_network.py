@@ -10,7 +10,7 @@ import json
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,7 @@ WAYS: Mapping[str, tuple[str, Mapping[str, str], bool]] = {
     "a bad proxy beside a good one": (FAR, {"HTTP_PROXY": PROXY, "HTTPS_PROXY": "x:1"}, True),
     "a bad proxy that nobody needs": ("{base}", {"HTTP_PROXY": "127.0.0.1:{proxy}"}, True),
     "a name for the proxy": (FAR, {"HTTP_PROXY": "http://us er:p@ss@127.0.0.1:{proxy}"}, True),
-    "SOCKS": (FAR, {"ALL_PROXY": "socks5://127.0.0.1:{proxy}"}, False),
+    "SOCKS": (FAR, {"ALL_PROXY": "socks5://127.0.0.1:1"}, False),  # where nobody is
     "a user in the address": ("http://user:pw@127.0.0.1:{port}/coding/v1", {}, True),
     "a user alone": ("http://user@127.0.0.1:{port}/coding/v1", {}, True),
     "a backslash": ("http://127.0.0.1:{port}\\coding\\v1", {}, True),
@@ -154,16 +154,35 @@ def ends(machines: dict[str, Machine], deep: bool) -> dict[str, Machine]:
     return machines if deep else {name: machines[name] for name in (versions[0], versions[-1])}
 
 
+Ask = Callable[[Machine, Iterable[Any]], None]
+Share = Callable[[Iterable[Any], Ask], None]
+
+
+@pytest.fixture
+def share(ends: dict[str, Machine], deep: bool) -> Share:
+    """Return what has each case asked on one of the versions; on all of them in a deep run."""
+    order = [*ends.values()]
+
+    def shared(cases: Iterable[Any], ask: Ask) -> None:
+        every = [*cases]
+        parts = [every if deep else every[n :: len(order)] for n in range(len(order))]
+        at_once(ends, lambda machine: ask(machine, parts[order.index(machine)]))
+
+    return shared
+
+
 def test_every_way_is_the_clients(
-    ends: dict[str, Machine], certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+    share: Share,
+    certificate: Certificate,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What leads to an answer for kimi-code does for kimifix, and nothing else does."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))  # kimifix runs in this process
-    at_once(ends, partial(go_every_way, certificate=certificate))
+    share(WAYS.items(), partial(go_every_way, certificate=certificate))
 
 
-def go_every_way(machine: Machine, certificate: Certificate) -> None:
-    """Ask in every way of the table."""
+def go_every_way(machine: Machine, ways: Iterable[Any], certificate: Certificate) -> None:
+    """Ask in these ways of the table."""
     server = machine.server
     port = urlsplit(server.url).port or 0
     with Stub(tunnel_to(port)) as proxy, Stub(passing_on(server), tls=certificate.context) as tls:
@@ -174,33 +193,33 @@ def go_every_way(machine: Machine, certificate: Certificate) -> None:
             "tls": f"https://localhost:{tls.port}/coding/v1",
             "certificate": certificate.path,
         }
-        for name, (url, env, can_tell) in WAYS.items():
+        for name, (url, env, can_tell) in ways:
             led = {variable: value.format_map(places) for variable, value in env.items()}
             compare(machine, name, url.format_map(places), led, can_tell=can_tell)
 
 
-def test_every_header_is_the_clients(ends: dict[str, Machine]) -> None:
+def test_every_header_is_the_clients(share: Share) -> None:
     """Some make its library refuse the request."""
-    at_once(ends, send_every_header)
+    share(HEADERS, send_every_header)
 
 
-def send_every_header(machine: Machine) -> None:
-    """Ask with each header of the table."""
-    for name in HEADERS:
+def send_every_header(machine: Machine, headers: Iterable[str]) -> None:
+    """Ask with each of the headers."""
+    for name in headers:
         compare(machine, name, machine.server.base_url, {}, headers={name: "x"})
 
 
-def test_every_answer_is_the_clients(ends: dict[str, Machine]) -> None:
+@pytest.mark.parametrize("kind", STREAMS)
+def test_every_answer_is_the_clients(share: Share, kind: str) -> None:
     """It follows some redirects, waits behind interim answers, and needs a stream."""
-    at_once(ends, get_every_answer)
+    share({**ANSWERS, **STREAMS[kind]}.items(), partial(get_every_answer, kind=kind))
 
 
-def get_every_answer(machine: Machine) -> None:
-    """Ask for each answer of the table, on either surface."""
-    for kind in ("kimi", "anthropic"):
-        for name, (instead, can_tell) in {**ANSWERS, **STREAMS[kind]}.items():
-            with Stub(passing_on(machine.server, instead)) as stub:
-                compare(machine, name, stub.base_url, {}, kind=kind, can_tell=can_tell)
+def get_every_answer(machine: Machine, answers: Iterable[Any], kind: str) -> None:
+    """Ask for each of the answers."""
+    for name, (instead, can_tell) in answers:
+        with Stub(passing_on(machine.server, instead)) as stub:
+            compare(machine, name, stub.base_url, {}, kind=kind, can_tell=can_tell)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where a full queue swallows packets")
@@ -244,14 +263,14 @@ def swallowing(host: str, port: int) -> Iterator[None]:
         yield
 
 
-def test_what_passes_is_tried_again(ends: dict[str, Machine]) -> None:
+def test_what_passes_is_tried_again(share: Share) -> None:
     """Whoever asks for the first time fails, and the next time gets an answer."""
-    at_once(ends, try_again)
+    share(ONCE.items(), try_again)
 
 
-def try_again(machine: Machine) -> None:
+def try_again(machine: Machine, once: Iterable[Any]) -> None:
     """Ask each server of the table."""
-    for name, instead in ONCE.items():
+    for name, instead in once:
         flaky = Flaky(machine.server, instead)
         with Stub(flaky) as stub:
             compare(machine, name, stub.base_url, {}, anew=flaky.begin)
