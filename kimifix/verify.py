@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from kimifix.client.identity import DEVICE, device_id
 from kimifix.client.leash import leash, write_private
 from kimifix.config import decoy
 from kimifix.config.document import Document
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.outgoing import describe, signing_in
-from kimifix.reader import read_text
 from kimifix.server.answers import classify
 
 SECONDS = 90.0
@@ -30,8 +30,6 @@ _ONE_ATTEMPT = {"loop_control": {"max_retries_per_step": 1, "max_attempts_per_st
 
 # The client replaces the files in these (measured): the folders have to be the real ones.
 _LINKED = ("credentials", "oauth")
-_DEVICE = "device_id"
-_LONGEST_DEVICE = 200
 
 _REFUSAL = re.compile(r": ([1-5]\d\d) (\S.*)")
 _NEEDS_LOGIN = re.compile(r"login|oauth|credential|invalid_grant", re.IGNORECASE)
@@ -83,8 +81,8 @@ def _sign_in(home: Path, real: Path) -> None:
     for name in _LINKED:
         if (real / name).is_dir():
             _link(home / name, (real / name).resolve())
-    if device := read_text(real / _DEVICE, _LONGEST_DEVICE):
-        write_private(home / _DEVICE, device)
+    if device := device_id(real):
+        write_private(home / DEVICE, device)
 
 
 def _link(link: Path, folder: Path) -> None:

@@ -38,7 +38,7 @@ def with_device(home: Path) -> Path:
 
 @pytest.mark.parametrize("blank", ["\ufeff{}", "{}\r\n", "\u3000{}\t"])
 def test_device_is_sent_as_it_is(home: Path, blank: str) -> None:
-    """Without what JavaScript takes for blank at its ends; what no header carries is not sent."""
+    """Without what JavaScript takes for blank at its ends, also where no header can carry it."""
     (home / "device_id").write_text(blank.format("a\tmüller\0"), encoding="utf-8")
     assert _headers("openai", OWN_PLATFORM, home)["X-Msh-Device-Id"] == "a\tmüller\0"
 

@@ -31,6 +31,7 @@ _NODE = "v24.21.0"
 _CREDENTIAL_FIRST = Version((0, 42, 0))
 
 _TABLES = tables("client/headers.toml")
+DEVICE = "device_id"  # a file in the home
 _LONGEST_FILE = 32_768  # bytes; a server takes less
 
 
@@ -151,11 +152,18 @@ def identity_headers(platform: str | None, version: str, home: Path, computer: C
         "X-Msh-Device-Model": _ascii(computer.model),
         "X-Msh-Os-Version": _ascii(computer.release),
     }
-    # Sent as it is: a character that no header can carry keeps the client from asking
-    # (run: 0.25.0, 0.32.0, 0.33.0, 0.40.0, 2.1.0).
-    if device := trimmed(read_text(home / "device_id", _LONGEST_FILE)):
+    if device := device_id(home):
         headers["X-Msh-Device-Id"] = device
     return headers
+
+
+def device_id(home: Path) -> str:
+    """Return the number of the device as the client sends it, empty where it has made none up.
+
+    A character in it that no header can carry keeps the client from asking (run: 0.25.0,
+    0.32.0, 0.33.0, 0.40.0, 2.1.0).
+    """
+    return trimmed(read_text(home / DEVICE, _LONGEST_FILE))
 
 
 def _ascii(value: str) -> str:
