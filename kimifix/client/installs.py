@@ -80,8 +80,7 @@ def find(env: Mapping[str, str], home: Home) -> list[Install]:
         with suppress(OSError, RuntimeError):  # unreadable, or a loop of symlinks
             path = candidate.absolute()
             target = path.resolve()
-            # On Windows the ending decides whether a shell would start it or look further.
-            if target.is_file() and (sys.platform == "win32" or os.access(target, os.X_OK)):
+            if shell.is_program(target):
                 copy = identify(path, target, env, home, user)
                 found.setdefault(copy.path, copy._replace(path=path, on_path=position))
     return [*found.values(), *_extensions(env, user)]

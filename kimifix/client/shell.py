@@ -1,7 +1,7 @@
-"""What a shell starts by a name; and Git Bash, without which kimi-code ends on Windows.
+"""What a shell starts by a name, and what of it keeps kimi-code from starting.
 
-The client ends there as soon as a session begins (source of 0.2.0 to 0.38.0; run with 0.10.0,
-0.20.0, 0.25.0, 0.38.0 and 2.1.0 on a Node that says that it runs on Windows).
+Without Git Bash it ends on Windows as soon as a session begins (source of 0.2.0 to 0.38.0; run
+with 0.10.0, 0.20.0, 0.25.0, 0.38.0 and 2.1.0 on a Node that says that it runs on Windows).
 """
 
 import os
@@ -42,7 +42,7 @@ def found(program: str, env: Mapping[str, str]) -> Path | None:
 
 
 def is_program(place: Path) -> bool:
-    """Tell whether a shell would start what lies there."""
+    """Tell whether a shell would start what lies there; on Windows its name decides."""
     return os.access(place, os.X_OK) and place.is_file()
 
 

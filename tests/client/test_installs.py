@@ -506,7 +506,9 @@ def test_legacy_client_on_windows(machine: Machine, windows: None) -> None:
     folder = machine.root / "Scripts"
     folder.mkdir()
     script = LEGACY.format(python="python.exe").encode()
-    (folder / "kimi.exe").write_bytes(b"MZ" + bytes(108_000) + script + bytes(22))
+    program = folder / "kimi.exe"
+    program.write_bytes(b"MZ" + bytes(108_000) + script + bytes(22))
+    program.chmod(0o755)  # there every file is one that can be started
     assert told(machine.one(folder, separator=";")) == ("legacy", None, "PyPI kimi-cli")
 
 
