@@ -10,7 +10,7 @@ import json
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -154,35 +154,16 @@ def ends(machines: dict[str, Machine], deep: bool) -> dict[str, Machine]:
     return machines if deep else {name: machines[name] for name in (versions[0], versions[-1])}
 
 
-Ask = Callable[[Machine, Iterable[Any]], None]
-Share = Callable[[Iterable[Any], Ask], None]
-
-
-@pytest.fixture
-def share(ends: dict[str, Machine], deep: bool) -> Share:
-    """Return what has each case asked on one of the versions; on all of them in a deep run."""
-    order = [*ends.values()]
-
-    def shared(cases: Iterable[Any], ask: Ask) -> None:
-        every = [*cases]
-        parts = [every if deep else every[n :: len(order)] for n in range(len(order))]
-        at_once(ends, lambda machine: ask(machine, parts[order.index(machine)]))
-
-    return shared
-
-
 def test_every_way_is_the_clients(
-    share: Share,
-    certificate: Certificate,
-    monkeypatch: pytest.MonkeyPatch,
+    ends: dict[str, Machine], certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What leads to an answer for kimi-code does for kimifix, and nothing else does."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))  # kimifix runs in this process
-    share(WAYS.items(), partial(go_every_way, certificate=certificate))
+    at_once(ends, partial(go_every_way, certificate=certificate))
 
 
-def go_every_way(machine: Machine, ways: Iterable[Any], certificate: Certificate) -> None:
-    """Ask in these ways of the table."""
+def go_every_way(machine: Machine, certificate: Certificate) -> None:
+    """Ask in every way of the table."""
     server = machine.server
     port = urlsplit(server.url).port or 0
     with Stub(tunnel_to(port)) as proxy, Stub(passing_on(server), tls=certificate.context) as tls:
@@ -193,33 +174,33 @@ def go_every_way(machine: Machine, ways: Iterable[Any], certificate: Certificate
             "tls": f"https://localhost:{tls.port}/coding/v1",
             "certificate": certificate.path,
         }
-        for name, (url, env, can_tell) in ways:
+        for name, (url, env, can_tell) in WAYS.items():
             led = {variable: value.format_map(places) for variable, value in env.items()}
             compare(machine, name, url.format_map(places), led, can_tell=can_tell)
 
 
-def test_every_header_is_the_clients(share: Share) -> None:
+def test_every_header_is_the_clients(ends: dict[str, Machine]) -> None:
     """Some make its library refuse the request."""
-    share(HEADERS, send_every_header)
+    at_once(ends, send_every_header)
 
 
-def send_every_header(machine: Machine, headers: Iterable[str]) -> None:
-    """Ask with each of the headers."""
-    for name in headers:
+def send_every_header(machine: Machine) -> None:
+    """Ask with each header of the table."""
+    for name in HEADERS:
         compare(machine, name, machine.server.base_url, {}, headers={name: "x"})
 
 
-@pytest.mark.parametrize("kind", STREAMS)
-def test_every_answer_is_the_clients(share: Share, kind: str) -> None:
+def test_every_answer_is_the_clients(ends: dict[str, Machine]) -> None:
     """It follows some redirects, waits behind interim answers, and needs a stream."""
-    share({**ANSWERS, **STREAMS[kind]}.items(), partial(get_every_answer, kind=kind))
+    at_once(ends, get_every_answer)
 
 
-def get_every_answer(machine: Machine, answers: Iterable[Any], kind: str) -> None:
-    """Ask for each of the answers."""
-    for name, (instead, can_tell) in answers:
-        with Stub(passing_on(machine.server, instead)) as stub:
-            compare(machine, name, stub.base_url, {}, kind=kind, can_tell=can_tell)
+def get_every_answer(machine: Machine) -> None:
+    """Ask for each answer of the table, on either surface."""
+    for kind in ("kimi", "anthropic"):
+        for name, (instead, can_tell) in {**ANSWERS, **STREAMS[kind]}.items():
+            with Stub(passing_on(machine.server, instead)) as stub:
+                compare(machine, name, stub.base_url, {}, kind=kind, can_tell=can_tell)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where a full queue swallows packets")
@@ -263,14 +244,14 @@ def swallowing(host: str, port: int) -> Iterator[None]:
         yield
 
 
-def test_what_passes_is_tried_again(share: Share) -> None:
+def test_what_passes_is_tried_again(ends: dict[str, Machine]) -> None:
     """Whoever asks for the first time fails, and the next time gets an answer."""
-    share(ONCE.items(), try_again)
+    at_once(ends, try_again)
 
 
-def try_again(machine: Machine, once: Iterable[Any]) -> None:
+def try_again(machine: Machine) -> None:
     """Ask each server of the table."""
-    for name, instead in once:
+    for name, instead in ONCE.items():
         flaky = Flaky(machine.server, instead)
         with Stub(flaky) as stub:
             compare(machine, name, stub.base_url, {}, anew=flaky.begin)
