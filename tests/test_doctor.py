@@ -247,12 +247,17 @@ def test_a_login_that_would_be_refused_is_not_named(
     assert result.json["next"] == []
 
 
+def ask_for_node(programs: Path) -> None:
+    """Have the client in this folder say that it needs a Node, as the published one does."""
+    (package,) = programs.parent.rglob("package.json")
+    package.write_text(json.dumps(json.loads(package.read_text()) | {"engines": {}}))
+
+
 def test_node_that_is_too_old_is_what_counts(
     kimifix: Kimifix, config: Path, client: Path, tmp_path: Path
 ) -> None:
     """Whatever else is in order: the client does not start, and nothing typed here mends that."""
-    (package,) = client.parent.rglob("package.json")
-    package.write_text(json.dumps(json.loads(package.read_text()) | {"engines": {}}))
+    ask_for_node(client)
     node = tmp_path / ("node.exe" if sys.platform == "win32" else "node")
     node.write_text("https://nodejs.org/download/release/v22.14.0/node-v22.14.0.tar.gz")
     node.chmod(0o755)
@@ -270,13 +275,22 @@ def test_node_that_is_too_old_is_what_counts(
     assert "no Node is on PATH" in result.json["verdict"]
 
 
-def test_sessions_that_cannot_be_written_are_what_counts(kimifix: Kimifix, config: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("sessions", "cannot write here, and ends"),
+        ("workspaces.json", "cannot read this, and ends"),  # as a crash may leave it
+    ],
+)
+def test_what_a_session_needs_is_what_counts(
+    kimifix: Kimifix, config: Path, name: str, told: str
+) -> None:
     """The client ends before it asks the server; the other checks are there all the same."""
-    (config.parent / "sessions").write_text("")
+    (config.parent / name).write_text("")
     result = kimifix("doctor", "--json")
     assert result.code == 1
-    assert "cannot write here, and ends" in result.json["verdict"]
-    assert result.json["advice"]
+    assert told in result.json["verdict"]
+    assert "move it away" in result.json["advice"]
     assert findings(result)["config"]["status"] == "ok"
 
 
@@ -288,15 +302,6 @@ def test_a_lost_preload_is_what_counts(kimifix: Kimifix, config: Path, tmp_path:
     assert result.code == 1
     assert result.json["verdict"].endswith(f"`{gone}`")
     assert "unset NODE_OPTIONS" in result.json["advice"]
-
-
-def test_folders_that_cannot_be_read_are_what_counts(kimifix: Kimifix, config: Path) -> None:
-    """What a crash has left of them keeps the client from asking, and can be moved away."""
-    (config.parent / "workspaces.json").write_text("")
-    result = kimifix("doctor", "--json")
-    assert result.code == 1
-    assert "cannot read this, and ends" in result.json["verdict"]
-    assert "move it away" in result.json["advice"]
 
 
 def test_windows_without_git_bash_is_what_counts(
@@ -343,8 +348,7 @@ def test_what_to_type_starts_kimi_code_on_its_own_node(
     write_config(home)
     version = home.parent / ".nvm" / "versions" / "node" / "v24.0.0"
     kimi = install_client(version) / "kimi"
-    package = version / "lib/node_modules/@moonshot-ai/kimi-code/package.json"
-    package.write_text(json.dumps(json.loads(package.read_text()) | {"engines": {}}))
+    ask_for_node(kimi.parent)
     node = kimi.with_name("node")
     node.write_text("#!/bin/sh\n")
     node.chmod(0o755)
