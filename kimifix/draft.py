@@ -1,6 +1,5 @@
 """What `apply` would write: one reading of the config, turned into a proved change."""
 
-import re
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -232,7 +231,9 @@ def _whole_identity(machine: Machine) -> dict[str, str]:
     version, home = str(machine.version), machine.home.path
     computer = identity.this_computer()
     headers = identity.identity_headers(routes.OWN_PLATFORM, version, home, computer)
-    return {name: value for name, value in headers.items() if re.fullmatch("[ -~]+", value)}
+    return {
+        name: value for name, value in headers.items() if value.isascii() and value.isprintable()
+    }
 
 
 def _names_services(wanted: bool | None, read: Reading) -> bool:

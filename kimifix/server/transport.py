@@ -314,10 +314,10 @@ def _connected(address: tuple[str, int], seconds: float, _: object) -> socket.so
     that swallow packets: 0.25.0 and 2.1.0 on Node 24.
     """
     found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
-    kinds = (
-        [str(one[4][0]) for one in found if (one[0] == found[0][0]) is a] for a in (True, False)
-    )
-    *others, last = [host for pair in zip_longest(*kinds) for host in pair if host]
+    hosts = [(one[0], str(one[4][0])) for one in found]
+    alike = [host for kind, host in hosts if kind == hosts[0][0]]
+    rest = [host for kind, host in hosts if kind != hosts[0][0]]
+    *others, last = [host for pair in zip_longest(alike, rest) for host in pair if host]
     for host in others:
         with suppress(OSError):
             made = socket.create_connection((host, address[1]), _SECONDS_FOR_AN_ADDRESS)
