@@ -189,7 +189,7 @@ def carry_out(
         what = "erased the change, or a part of it" if verb == "apply" else "undone the change"
         last = KimifixError(
             f"a running kimi-code has {what}: `{machine.home.config}`",
-            f"quit every running kimi-code, then run `kimifix {verb}` again",
+            f"quit every running kimi-code, then run `{machine.kimifix(verb)}` again",
         )
         dialogue.progress(f"{last.message}; writing it again")
     raise last

@@ -31,7 +31,7 @@ POLICY_NOTICE = (
     "the vendor's Community Guidelines forbid altering client identity information, and this "
     "route makes kimi-code send `X-Msh-Platform: {platform}` instead of `kimi_code_cli`. "
     "Accounts were suspended for a forged identity in May 2026, and restored days later. "
-    "The documented route alters nothing: kimifix apply --route anthropic"
+    "The documented route alters nothing: pass `--route anthropic`"
 )
 
 _CLOSED = "the config will hold an API key: others lose their right to read it"
@@ -153,7 +153,7 @@ def draft(request: Request, machine: Machine, ask_key: AskKey) -> Draft[Proposal
             *machine.warnings,
             *choice.warnings,
             *read.warnings,
-            *_warnings(request, read, plan, change),
+            *_warnings(request, machine, read, plan, change),
             *([_CLOSED] if mode != base.mode else []),
             *read.losses(document),
         ),
@@ -254,7 +254,9 @@ def _moving(wanted: bool | None, read: Reading) -> Collection[KeyPath] | None:
     return None if wanted or (wanted is None and not read.keeps_default) else ours
 
 
-def _warnings(request: Request, read: Reading, plan: Plan, change: Change) -> Iterator[str]:
+def _warnings(
+    request: Request, machine: Machine, read: Reading, plan: Plan, change: Change
+) -> Iterator[str]:
     """Yield what the user should know about the change itself."""
     if request.verify:
         yield "--verify lets kimi-code answer one short prompt, which your plan counts"
@@ -269,7 +271,7 @@ def _warnings(request: Request, read: Reading, plan: Plan, change: Change) -> It
         if plan.credential == LOGIN and not known:
             yield (
                 "whether the server takes a login on the Anthropic-compatible API is not known: "
-                "`kimifix doctor --probe` tells"
+                f"`{machine.kimifix('doctor', '--probe')}` tells"
             )
     if read.has_foreign_default and plan.moving is None:
         yield f"`default_model` names another provider's `{read.ground.default}` and stays"

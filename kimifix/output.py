@@ -378,7 +378,7 @@ def print_doctor(
         printer.put([("",), *block] if block else ())
     if rest := ", ".join(f"{hidden[status]} {status}" for status in _QUIET if hidden[status]):
         printer.text()
-        printer.text(f"{rest}: kimifix doctor --verbose")
+        printer.text(f"{rest}: see them with --verbose")
     if file:
         printer.text(f"report: {file}")
 

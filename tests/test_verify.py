@@ -121,7 +121,7 @@ def test_an_answer_is_asked_for_in_a_private_home(
 @pytest.mark.parametrize(
     ("behaviour", "said"),
     [
-        pytest.param({"code": 1, "err": IDENTITY}, "apply --route anthropic", id="refused"),
+        pytest.param({"code": 1, "err": IDENTITY}, "does not let this client in", id="refused"),
         pytest.param({"out": " • "}, "exit code 0", id="empty"),
         pytest.param({"code": 1}, "exit code 1", id="answer-and-failure"),
         pytest.param({"code": 1, "err": "error: auth.login_required: x"}, "kimi login", id="login"),

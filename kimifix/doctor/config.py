@@ -21,7 +21,8 @@ def check_config(machine: Machine) -> Finding:
     try:
         content = machine.reading.snapshot.content
         if content is None:
-            hint = "start `kimi` and sign in with /login; or `kimifix apply --credential key`"
+            key = machine.kimifix("apply", "--credential", "key")
+            hint = f"start `{machine.kimi()}` and sign in with /login; or `{key}`"
             data = {"path": path, "exists": False}
             status: Status = "info" if goes_by_environment(machine) else "error"
             return Finding(status, f"there is no config: `{path}`", hint, data)
@@ -78,9 +79,8 @@ def check_managed_headers(machine: Machine) -> Finding:
     if not isinstance(headers, Mapping) or not headers:
         return Finding("ok", "none on the managed provider")
     message = f"on the managed provider, where they do not last: {', '.join(headers)}"
-    hint = (
-        "login and model refresh drop them; `kimifix apply` carries them to a provider that stays"
-    )
+    ours = machine.kimifix("apply")
+    hint = f"login and model refresh drop them; `{ours}` carries them to a provider that stays"
     return Finding("warning", message, hint, {"headers": list(headers)})
 
 
@@ -110,7 +110,9 @@ def check_identity(machine: Machine) -> Finding:
         )
         return Finding("warning", f"{message}; also spelled {', '.join(spelled)}", hint, data)
     if out.provider == MANAGED and out.platform != OWN_PLATFORM and out.own_platform:
-        return Finding("warning", message, "it will not last: run `kimifix apply`", data)
+        return Finding(
+            "warning", message, f"it will not last: run `{machine.kimifix('apply')}`", data
+        )
     if warnings := list(server_warnings(out.base_url)):
         return Finding("warning", "; ".join([message, *warnings]), "check `base_url`", data)
     if "platform_in_editors" in data and not data["platform_in_editors"]:

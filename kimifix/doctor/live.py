@@ -79,7 +79,9 @@ def check_capture(machine: Machine, progress: Callable[[str], None]) -> Finding:
         hint = "does `kimi --version` run in this shell? kimi-code needs Node 22.19 or later"
         return Finding("warning", message, hint, data)
     if not all(_is_expected(machine, one) for one in recorded):
-        return Finding("warning", message, "run `kimifix apply` again, then look again", data)
+        return Finding(
+            "warning", message, f"run `{machine.kimifix('apply')}` again, then look again", data
+        )
     return Finding("ok", message, data=data)
 
 

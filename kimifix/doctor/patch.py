@@ -21,7 +21,8 @@ def check_patch(machine: Machine) -> Finding:
     if not entries:
         receipt = machine.reading.receipt
         if receipt and receipt.before != machine.reading.snapshot.sha256:
-            hint = f"`{machine.kimifix('apply')}` writes them again, `kimifix revert` ends it"
+            again, end = machine.kimifix("apply"), machine.kimifix("revert")
+            hint = f"`{again}` writes them again, `{end}` ends it"
             message = "was applied, but is gone from the config"
             return Finding("warning", message, hint, {"state": "gone"})
         return Finding("ok", "not applied", data={"state": "absent"})
@@ -34,7 +35,7 @@ def check_patch(machine: Machine) -> Finding:
     if not (faults := list(_faults(machine))):
         if reason := _reason_to_ask(machine):
             message = f"applied and complete, route {route}; {reason}"
-            hint = "ask again whether it is needed: kimifix doctor --probe"
+            hint = f"ask again whether it is needed: `{machine.kimifix('doctor', '--probe')}`"
             return Finding("info", message, hint, data)
         return Finding("ok", f"applied and complete, route {route}", data=data)
     data |= {"state": "incomplete", "faults": [fault for fault, _ in faults]}
@@ -105,7 +106,7 @@ def check_receipt(machine: Machine) -> Finding:
     receipt, store = machine.reading.receipt, machine.reading.store
     data = {"folder": store.folder, "backups": len(store.backup_paths())}
     kept = f"backups lie in {store.backups}"
-    hint = "`kimifix revert` still works, but cannot promise the same bytes"
+    hint = f"`{machine.kimifix('revert')}` still works, but cannot promise the same bytes"
     if not machine.document.own_entries and receipt is None:
         return Finding("ok", f"none needed; {kept}", data=data)
     if receipt is None:
