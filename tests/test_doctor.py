@@ -318,6 +318,18 @@ def test_windows_without_git_bash_is_what_counts(
     assert "KIMI_SHELL_PATH" in str(finding.hint)
 
 
+def test_says_that_kimi_code_is_newer_than_what_was_tried(
+    kimifix: Kimifix, home: Path, tmp_path: Path
+) -> None:
+    """Nobody knows what the next version sends; the user is told how to see that it works."""
+    write_config(home)
+    path = {"PATH": str(install_client(tmp_path / "npm", "99.0.0"))}
+    client = findings(kimifix("doctor", "--json", env=path))["client"]
+    assert client["status"] == "info"
+    assert "newer than 2.1.0" in client["message"]
+    assert "`kimifix doctor --verify`" in client["hint"]
+
+
 @posix("a program is no link")
 @pytest.mark.parametrize("beside", ["nothing", "the legacy client"])
 def test_what_to_type_starts_kimi_code_and_nothing_else(

@@ -11,7 +11,7 @@ from kimifix.client.installs import Install
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.outgoing import describe, goes_by_environment, ignored_for
+from kimifix.outgoing import by_itself, describe, goes_by_environment, ignored_for
 from kimifix.words import UPDATE, octal, quoted, span, utc
 
 INSTALL = "npm install -g @moonshot-ai/kimi-code"
@@ -36,6 +36,10 @@ def check_client(machine: Machine) -> Finding:
         hint = "`apply` then needs --credential login or key, since old versions differ"
         return Finding("warning", message, hint, data)
     message = f"kimi-code {install.version} ({install.origin}): {install.path}"
+    if machine.version > features.NEWEST_KNOWN:
+        message += f", newer than {features.NEWEST_KNOWN}, the last one that kimifix knows"
+        hint = f"it may send something else: `{by_itself(machine)}` lets it ask by itself"
+        return Finding("info", message, hint, data)
     if install.on_path is None:
         return Finding("info", f"{message}, not on PATH", data=data)
     if not features.has("shared-login", machine.version):
