@@ -207,7 +207,6 @@ def plan_of(request: Request, machine: Machine, read: Reading, credential: Crede
         credential,
         platform,
         routes.base_url_of(present, credential) or machine.home.region_base_url,
-        credential == LOGIN or features.protocol_lasts(machine.engine),
         features.thinking_setting(machine.engine),
         _moving(request.move_default, read),
         route != "anthropic" and _names_services(request.services, read),

@@ -437,30 +437,19 @@ def test_anthropic_route_shares_the_login_by_protocol(kimifix: Kimifix, config: 
     assert data["models"]["kimifix/kimi-for-coding"]["protocol"] == "anthropic"
 
 
-@pytest.mark.parametrize(
-    ("version", "by_protocol"),
-    [
-        pytest.param("0.20.1", False, id="no protocol yet"),
-        pytest.param("0.20.2", True, id="protocol"),
-        pytest.param("0.27.0", False, id="refresh drops the protocol"),
-        pytest.param("0.33.0", True, id="refresh keeps the protocol"),
-        pytest.param("unknown", False, id="works everywhere"),
-    ],
-)
+@pytest.mark.parametrize("version", ["0.20.1", "0.27.0", "2.1.0", "unknown"])
 def test_anthropic_route_with_key(
-    kimifix: Kimifix, home: Path, tmp_path: Path, version: str, by_protocol: bool
+    kimifix: Kimifix, home: Path, tmp_path: Path, version: str
 ) -> None:
-    """As with the login where that lasts, else by the provider's type and another base."""
+    """The provider's type and another base lead there, in every version and on a terminal, too."""
     programs = install_client(tmp_path / "npm", version)
     config = write_config(home)
     options = ("--route", "anthropic", "--key-stdin")
     kimifix("apply", "--yes", *options, stdin=KEY, env={"PATH": str(programs)})
-    kind, base = ("kimi", "coding/v1") if by_protocol else ("anthropic", "coding")
-    provider = {"type": kind, "base_url": f"https://api.kimi.com/{base}", "api_key": KEY}
+    provider = {"type": "anthropic", "base_url": "https://api.kimi.com/coding", "api_key": KEY}
     data = data_of(config)
     assert data["providers"]["kimifix"] == provider
-    protocol = "anthropic" if by_protocol else None
-    assert data["models"]["kimifix/kimi-for-coding"].get("protocol") == protocol
+    assert "protocol" not in data["models"]["kimifix/kimi-for-coding"]
 
 
 @pytest.mark.parametrize("number", ["9007199254740992", "-9007199254740992", f"0x{'f' * 4000}"])

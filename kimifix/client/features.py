@@ -13,7 +13,7 @@ _SEMVER = re.compile(rf"v?([0-9]+)\.([0-9]+)\.([0-9]+)(?:-({_IDENTIFIERS}))?(?:\
 _LONGEST = 256  # npm takes no longer ones
 
 Feature = Literal[
-    "shared-login", "alias-protocol", "key-refresh", "protocol-merged", "thinking-enabled",
+    "shared-login", "alias-protocol", "key-refresh", "thinking-enabled",
     "key-variable", "proxies", "alias-overrides", "keyless-model", "key-in-acp", "nameless-acp",
     "lenient-config", "no-shell-key", "newer-node", "default-provider", "alias-base-url",
     "new-engine", "one-engine",
@@ -88,12 +88,6 @@ def engine(version: Version, env: Mapping[str, str]) -> Version:
     if has("one-engine", version) or flag.strip().lower() not in _TRUE:
         return version
     return _LAST_OF_THE_OLD if is_new else since("new-engine")
-
-
-def protocol_lasts(version: Version | None) -> bool:
-    """Tell whether an alias keeps its `protocol` in ``version`` where its provider has a key."""
-    erased = has("key-refresh", version) and not has("protocol-merged", version)
-    return has("alias-protocol", version) and not erased
 
 
 def oldest_node(version: Version) -> Version:

@@ -40,21 +40,18 @@ LOGIN = Credential("login")
 class Plan:
     """What `apply` was asked to write.
 
-    ``base_url`` is that of the OpenAI-compatible surface. ``by_protocol`` is whether our
-    aliases choose the Anthropic-compatible one, else the type of our provider does.
-    ``thinking`` is the setting with which this client version keeps thinking on.
-    ``moving`` are the settings that may move to ours, None for all. ``services`` is whether
-    web search and fetch shall name the platform, too. ``identity`` are the other headers that
-    say who the client is, empty where it sends them itself. ``present`` is the config as it
-    is, ours included: its models of ours serve where there is no managed one, and its default
-    where nothing else tells which.
+    ``base_url`` is that of the OpenAI-compatible surface. ``thinking`` is the setting with
+    which this client version keeps thinking on. ``moving`` are the settings that may move to
+    ours, None for all. ``services`` is whether web search and fetch shall name the platform,
+    too. ``identity`` are the other headers that say who the client is, empty where it sends
+    them itself. ``present`` is the config as it is, ours included: its models of ours serve
+    where there is no managed one, and its default where nothing else tells which.
     """
 
     route: Route
     credential: Credential
     platform: str
     base_url: str
-    by_protocol: bool = True
     thinking: KeyPath = ("thinking", "enabled")
     moving: Collection[KeyPath] | None = None
     services: bool = False
@@ -178,7 +175,7 @@ def drift(document: Document) -> Drift:
     route, credential = route_of(document), credential_of(document)
     if own is None or route is None or credential is None or not document.served_by(MANAGED):
         return Drift()
-    plan = Plan(route, credential, "", "", by_protocol=own.get("type") == "kimi")
+    plan = Plan(route, credential, "", "")
     twins, present = _twins(document, plan)[0], document.twins
     fits = own.get("oauth") == managed.get("oauth") and own.get("base_url") == managed.get(
         "base_url", own.get("base_url")
@@ -249,7 +246,7 @@ def _twin(model: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     if "provider_id" in model:
         twin["provider_id"] = OWN
     twin |= {name: value for name, value in model.items() if name not in _NOT_COPIED}
-    if plan.route == "anthropic" and plan.by_protocol:
+    if plan.route == "anthropic" and plan.credential == LOGIN:
         twin["protocol"] = "anthropic"
     elif plan.route == "anthropic":  # the provider's type says it, and its base_url is another
         twin = {k: v for k, v in twin.items() if k not in ("protocol", "base_url")}
@@ -259,9 +256,11 @@ def _twin(model: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
 def _provider(document: Document, plan: Plan) -> dict[str, Any]:
     managed = document.managed
     provider: dict[str, Any] = {"type": "kimi", "base_url": plan.base_url}
-    if plan.route == "anthropic" and not plan.by_protocol:
-        # The one shape that every client version sends to `{base}/v1/messages`
-        # (measured, 0.10.0 to 2.1.0), and which no model refresh rewrites.
+    if plan.route == "anthropic" and plan.credential != LOGIN:
+        # The one shape that every client version sends to `{base}/v1/messages` (measured, 0.10.0
+        # to 2.1.0). Beside a key a `protocol` of our aliases does not last: from 0.27.0 on the
+        # client takes it away, in the config or, from 0.33.0 on, for as long as it is on a
+        # terminal, where it goes by the server's list (run: 0.27.0 to 2.1.0).
         provider = {"type": "anthropic", "base_url": anthropic_base(plan.base_url)}
     if plan.credential == LOGIN and "oauth" not in managed:
         raise KimifixError(

@@ -19,9 +19,7 @@ from kimifix.config.routes import LOGIN, Credential, Plan
 from kimifix.errors import UnsupportedShapeError
 
 HEADER = Plan("header", LOGIN, "kimi_cli", "https://api.kimi.com/coding/v1")
-ANTHROPIC = replace(
-    HEADER, route="anthropic", credential=Credential("key", "sk-kimi-x"), by_protocol=False
-)
+ANTHROPIC = replace(HEADER, route="anthropic", credential=Credential("key", "sk-kimi-x"))
 
 # What the client writes at its first start, the same in 0.10.0 to 2.1.0.
 STUB = """\

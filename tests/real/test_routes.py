@@ -17,8 +17,6 @@ from support.machine import (
     wait_until,
 )
 
-from kimifix.client.features import parse_version, protocol_lasts
-
 CHAT, MESSAGES = "/coding/v1/chat/completions", "/coding/v1/messages"
 
 CELLS = pytest.mark.parametrize(("version", "credential"), cells())
@@ -109,9 +107,9 @@ def test_anthropic_route(machine: Machine, credential: str) -> None:
     assert machine.config.read_bytes() == before
     locked_out = machine.ask()
     assert_locked_out(locked_out)
-    by_protocol = credential == "login" or protocol_lasts(parse_version(machine.client.version))
-    assert identity(request) == (identity(locked_out.chats[0]) if by_protocol else [])
-    if by_protocol:  # the login's request, thinking included
+    is_login = credential == "login"
+    assert identity(request) == (identity(locked_out.chats[0]) if is_login else [])
+    if is_login:  # thinking included
         assert request.body["thinking"] == {"type": "enabled"}
 
 
