@@ -8,7 +8,7 @@ from kimifix import credentials, draft
 from kimifix.client import features, identity
 from kimifix.config import routes
 from kimifix.config.change import Change
-from kimifix.config.document import OWN, Document
+from kimifix.config.document import MANAGED, OWN, Document
 from kimifix.config.routes import OWN_PLATFORM, Credential, Route
 from kimifix.credentials import AskKey, Wanted
 from kimifix.draft import Request
@@ -16,9 +16,9 @@ from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.outgoing import Outgoing, apply_command, applying, by_itself, describe, signing_in
 from kimifix.server import judgement as judging
-from kimifix.server.answers import Answer, Probe, Way
+from kimifix.server.answers import CATALOGUE, Answer, Probe, Way
 from kimifix.server.judgement import Judgement
-from kimifix.server.probe import ask, usage
+from kimifix.server.probe import ask, protocols, usage
 from kimifix.words import API
 
 # The verdicts behind which more is asked: only there it matters why that was not possible.
@@ -80,6 +80,11 @@ def probe(
     judged = judging.judge(
         answers, probes, patched=patched, is_old=is_old, renewable=now.renewable, named=named
     )
+    if judged.works and _drops_protocol(machine, now):
+        answers.append(_ask(machine, _candidate("now", replace(now, surface="openai"))))
+        lasting = next((one for one in probes if one.way == "anthropic"), None)
+        if lasting and answers[-1].verdict == "identity":
+            judged = replace(judged, **CATALOGUE["answered"]["print"], open=lasting, works=None)
     taken = candidates[judged.open or answers[0].probe]
     steps = _next(machine, judged, taken)
     if judged.recommendation.startswith("apply") and not steps:
@@ -97,6 +102,21 @@ def probe(
     if judged.recommendation == "update" and (node := machine.node) and node < needed:
         notes.append(f"first update Node to 22.19 or later: here it is {node}")
     return Probed(tuple(answers), judged, steps, taken.request, (*judged.notes, *notes))
+
+
+def _drops_protocol(machine: Machine, out: Outgoing) -> bool:
+    """Tell whether kimi-code, on a terminal, goes to the other surface than by `kimi -p`.
+
+    There the server's list of models counts, and not the `protocol` in the config, for its own
+    provider and for one that has a key for the same server (run: 0.25.0, 0.33.0, 2.1.0).
+    """
+    has_key = out.credential == "key" and features.has("key-refresh", machine.rules)
+    is_same = out.base_url == str(machine.document.managed.get("base_url")).strip()
+    is_listed = out.provider == MANAGED or (has_key and is_same)
+    if (out.surface, out.kind, is_listed) != ("anthropic", "kimi", True):
+        return False
+    listed = protocols(out.base_url, out.secret, _network(machine))
+    return bool(listed.get(out.model, "anthropic") != "anthropic")
 
 
 def _is_ours(machine: Machine) -> bool:

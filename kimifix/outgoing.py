@@ -163,10 +163,14 @@ def _described(
         server = document.data.get("default_provider")
     name, sent = str(server), model.get("name", model.get("model"))
     yield (told := replace(told, model=str(sent), provider=name))
+    fact = f"`{alias}` leads to the provider `{name}`" if server else f"`{alias}` has no provider"
+    is_read = server or features.has("alias-overrides", version)
+    if name != MANAGED and is_read and _is_restored(machine, alias, model):
+        raise _changing(machine, "provider", fact)
     _require_usable(machine, version, document, told, model)
     provider = document.providers.get(name)
     if provider is None:
-        fact = f"the provider of `{alias}` does not exist: `{name}`"
+        fact += ", which does not exist" if server else ""
         is_ours = name == OWN and (document.own_entries or machine.reading.receipt)
         steps = _again(machine) if is_ours else ()
         raise UnsentError(
@@ -175,20 +179,13 @@ def _described(
     kind = str(provider.get("type"))
     yield (told := replace(told, kind=kind))
     if kind not in DEFAULT_BASES:
-        ours = _VENDOR.fullmatch(str(provider.get("base_url")))
-        way = "out without the identity of kimi-code" if ours else "to another vendor's API"
-        fact = f"`{alias}` goes {way}, `{kind}`, which kimifix does not ask"
-        fact = fact if "type" in provider else f"the provider `{name}` has no `type`"
-        raise UnsentError("provider", fact, "choose a model of Kimi with /model", client_can=True)
+        raise _unasked(told, kind, provider)
     surface: _Surface = "anthropic" if "anthropic" in (kind, model.get("protocol")) else "openai"
     is_old = not features.has("no-shell-key", version)
     shell = machine.env if is_old and surface == "openai" else {}
     holder, provider = _with_credential(shell, provider, told, model)
     vendor = "anthropic" if is_old and surface == "anthropic" else kind
-    variable = f"{vendor.upper()}_BASE_URL"
-    base_url = _text(model.get("base_url")) or _text(provider.get("base_url"))
-    base_url = base_url or _strings(provider.get("env")).get(variable) or shell.get(variable)
-    base_url = (base_url or DEFAULT_BASES[vendor]).strip()
+    base_url = _base_url(vendor, model, provider, shell)
     if is_old and kind == "anthropic" and base_url.removesuffix("/").endswith("/v1"):
         base_url = base_url.removesuffix("/") + "/v1"  # the client takes off none of its own
     told = replace(
@@ -246,7 +243,8 @@ def _require_usable(
     """Raise ``UnsentError`` where the client leaves ``model`` out, or kimifix cannot ask it."""
     wrong, alias = document.misfit, told.alias
     provider = document.providers.get(str(told.provider), {})
-    if not features.has("alias-overrides", version):
+    is_new = features.has("alias-overrides", version)
+    if not is_new:
         used = {told.provider: provider} if provider else {}
         entries = {"providers": used, "models": {alias: document.models[alias]}}
         wrong = Document(entries).login_misfit
@@ -265,9 +263,12 @@ def _require_usable(
         wrong = f"`{place}` lacks `{missing}`"
     if wrong:
         # A newer client may take more, and the older engine of a newer one does.
-        is_known = machine.version == version <= NEWEST_KNOWN
+        may = not machine.version == version <= NEWEST_KNOWN
+        is_its_own = wrong.startswith(f"`models.{alias}") and "model" in model
+        if is_its_own and is_new and _is_restored(machine, alias, model):
+            wrong, may = f"{wrong}, and on a terminal kimi-code mends that for itself", True
         advice = "mend it, or choose another model with /model"
-        raise UnsentError("default", wrong, advice, client_can=not is_known)
+        raise UnsentError("default", wrong, advice, client_can=may)
     protocol, is_anthropic = model.get("protocol"), provider.get("type") == "anthropic"
     if protocol in ("openai_responses", "google-genai", *(("openai",) if is_anthropic else ())):
         fact = f"`{alias}` has the protocol `{protocol}`, by which kimifix cannot ask"
@@ -292,6 +293,40 @@ def _with_credential(
     return str(told.provider), provider
 
 
+def _is_restored(machine: Machine, alias: str, model: _Entry) -> bool:
+    """Tell whether this entry is one that kimi-code, on a terminal, writes anew when it starts.
+
+    From 0.33.0 on it mends what keeps it from being read, too; `kimi -p` does neither (run, each
+    with what does not last: 0.25.0, 0.33.0, 0.38.0, 2.1.0).
+    """
+    is_listed = alias.startswith("kimi-code/") and "provider_id" not in model
+    login = machine.login if is_listed and machine.document.managed else None
+    return login is not None and login.serves(machine.now)
+
+
+def _changing(machine: Machine, about: Literal["default", "provider"], fact: str) -> UnsentError:
+    fact += ", and on a terminal kimi-code writes its own models anew when it starts"
+    advice = "start it once, then ask again; under a name outside `kimi-code/` a model stays yours"
+    steps = machine.kimi(), machine.kimifix("doctor", "--probe")
+    return UnsentError(about, fact, advice, *steps, client_can=True)
+
+
+def _unasked(told: Outgoing, kind: str, provider: _Entry) -> UnsentError:
+    ours = _VENDOR.fullmatch(str(provider.get("base_url")))
+    way = "out without the identity of kimi-code" if ours else "to another vendor's API"
+    fact = f"`{told.alias}` goes {way}, `{kind}`, which kimifix does not ask"
+    fact = fact if "type" in provider else f"the provider `{told.provider}` has no `type`"
+    return UnsentError("provider", fact, "choose a model of Kimi with /model", client_can=True)
+
+
+def _base_url(vendor: str, model: _Entry, provider: _Entry, shell: Mapping[str, str]) -> str:
+    """Return where the request goes, by the first that says so."""
+    variable = f"{vendor.upper()}_BASE_URL"
+    named = _text(model.get("base_url")) or _text(provider.get("base_url"))
+    named = named or _strings(provider.get("env")).get(variable) or shell.get(variable)
+    return (named or DEFAULT_BASES[vendor]).strip()
+
+
 def _no_model(machine: Machine, document: Document, alias: str) -> UnsentError:
     ours = alias.startswith(f"{OWN}/")
     if ours and not document.own_entries and not machine.reading.receipt:
@@ -303,6 +338,8 @@ def _no_model(machine: Machine, document: Document, alias: str) -> UnsentError:
         fact = "kimi-code has no model: it is not signed in"
         return UnsentError("default", fact, "sign in", *_login_first(machine, *steps))
     fact = f"`default_model` names a model that does not exist: `{alias}`"
+    if _is_restored(machine, alias, {}):
+        return _changing(machine, "default", fact)
     fact = fact if alias else "`default_model` is not set"
     return UnsentError("default", fact, "choose a model with /model in `kimi`", *steps)
 
@@ -360,11 +397,10 @@ def _login(
             if name == OWN and routes.drift(machine.document).provider:
                 steps = (applying(machine),) if found.present else signing_in(machine, name)
         raise UnsentError("login", fact, advice, *steps, client_can=found.present)
-    end = found.ends_at or machine.now + 1
-    if found.token is not None and end > machine.now:
-        return found
-    if found.token is not None and found.renewable:
-        ago = span(machine.now - end)
+    if found.serves(machine.now):
+        if found.ends_at is None or found.ends_at > machine.now:
+            return found
+        ago = span(machine.now - found.ends_at)
         fact = f"the login expired {ago} ago, as usual, and only kimi-code may renew it"
         raise UnsentError("login", fact, RENEW, by_itself(machine), client_can=True)
     if holder != name:

@@ -464,7 +464,7 @@ def lost_provider(config: Path) -> None:
         (typeless_provider, "the provider `other` has no `type`", []),
         (sizeless_default, "`models.kimifix/kimi-for-coding` lacks `max_context_size`", []),
         (odd_protocol, "the protocol `openai_responses`", []),
-        (lost_provider, "provider of `kimifix/kimi-for-coding` does not exist", ["kimifix apply"]),
+        (lost_provider, "leads to the provider `kimifix`, which does not exist", ["kimifix apply"]),
     ],
 )
 def test_what_cannot_be_asked_says_what_to_do(
@@ -508,7 +508,7 @@ HALF = '[providers.other]\ntype = "openai"\noauth = { storage = "file" }'
     ("version", "line", "works", "fact"),
     [
         ("0.32.0", 'provider_id = "nobody"', True, "no fix is needed"),
-        ("2.1.0", 'provider_id = "nobody"', False, "does not exist: `nobody`"),
+        ("2.1.0", 'provider_id = "nobody"', False, "the provider `nobody`, which does not exist"),
         ("0.28.0", 'base_url = "http://localhost:9/v1"', True, "no fix is needed"),
         ("0.32.0", 'base_url = "http://localhost:9/v1"', None, ELSEWHERE),
         ("2.1.0", 'base_url = "http://localhost:9/v1"', None, ELSEWHERE),
@@ -516,9 +516,9 @@ HALF = '[providers.other]\ntype = "openai"\noauth = { storage = "file" }'
         ("0.32.0", 'base_url = " "', False, "an empty `base_url`"),
         ("2.1.0", 'base_url = " "', True, "no fix is needed"),
         ("0.32.0", 'name = ""', True, "no fix is needed"),
-        ("2.1.0", 'name = ""', False, "lacks `model`"),
+        ("2.1.0", 'name = ""', None, "lacks `model`, and on a terminal"),
         ("0.32.0", "overrides = { max_output_size = 0 }", False, "overrides.max_output_size"),
-        ("2.1.0", "overrides = { max_output_size = 0 }", False, "overrides.max_output_size"),
+        ("2.1.0", "overrides = { max_output_size = 0 }", None, "overrides.max_output_size"),
         ("0.32.0", OTHER_LOGIN, True, "no fix is needed"),
         ("2.1.0", OTHER_LOGIN, False, "has a login of its own"),
         ("0.32.0", HALF, True, "no fix is needed"),
@@ -633,7 +633,7 @@ def use_own(config: Path, entry: str) -> None:
     """Let the default model be served by a provider of the user's own."""
     add(config, f"[providers.mine]\n{entry}")
     text = config.read_text().replace('provider = "managed:kimi-code"', 'provider = "mine"')
-    config.write_text(text)
+    config.write_text(text.replace('"kimi-code/', '"mine/'))
 
 
 @pytest.mark.usefixtures("client")
@@ -738,9 +738,8 @@ def test_a_key_that_the_version_cannot_read_is_replaced(
 def test_a_default_that_stays_is_gone_round(kimifix: Kimifix, server: Server, config: Path) -> None:
     """A model of the user's own on our provider is no reason to apply without end."""
     apply(kimifix, "--route", "anthropic")
-    text = config.read_text().replace('provider = "managed:kimi-code"', 'provider = "kimifix"')
-    config.write_text(text)
-    use(config, "kimi-code/kimi-for-coding")
+    add(config, f'[models.mine]\nprovider = "kimifix"\n{MODEL}\nmax_context_size = 9')
+    use(config, "mine")
     server.lets_in(ANTHROPIC)
     steps = kimifix("doctor", "--probe", "--json").json["next"]
     assert steps[-1] == "kimi -m kimifix/kimi-for-coding"

@@ -53,6 +53,11 @@ class Login:
         """Whether the client counts as signed in: without an access token, it does not renew."""
         return self.token is not None
 
+    def serves(self, now: float) -> bool:
+        """Tell whether the client can use it at ``now`` (Unix seconds), renewed if need be."""
+        is_over = self.ends_at is not None and self.ends_at <= now
+        return self.present and (self.renewable or not is_over)
+
 
 def slot_of(provider: Mapping[str, Any], env: Mapping[str, str], *, managed: bool) -> str | None:
     """Return the slot that ``provider`` uses, None where it has no `oauth` table.

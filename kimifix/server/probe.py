@@ -51,7 +51,7 @@ def ask(
 
 
 _MINUTES = {"MINUTE": 1, "HOUR": 60, "DAY": 1440, "WEEK": 10080}
-_USAGE_HEADERS = {
+_GET_HEADERS = {
     "connection": "keep-alive",
     "accept": "application/json",
     "accept-language": "*",
@@ -67,13 +67,7 @@ def usage(base_url: str, credential: Secret, env: Mapping[str, str]) -> tuple[st
     Address, headers and shape as in the source of kimi-code 2.1.0. Empty where it cannot be
     read; raises nothing.
     """
-    headers = {"Authorization": f"Bearer {credential.reveal()}", **_USAGE_HEADERS}
-    try:
-        to = target(f"{base_url.strip().rstrip('/').removesuffix('/v1')}/v1/usages")
-        reply = send(to, headers.items(), None, env)
-    except TransportError:
-        return ()
-    data = (_json(reply.body) if reply.status == 200 else None) or {}
+    data = _got(base_url, "usages", credential, env)
     limits = data.get("limits")
     week = {"duration": 1, "timeUnit": "TIME_UNIT_WEEK"}  # the plan's, which the server leaves out
     rows: list[tuple[object, object]] = [(data.get("usage"), week)]
@@ -83,6 +77,27 @@ def usage(base_url: str, credential: Secret, env: Mapping[str, str]) -> tuple[st
         if isinstance(limit, Mapping)
     ]
     return tuple(filter(None, (_window(*row) for row in rows)))
+
+
+def protocols(base_url: str, credential: Secret, env: Mapping[str, str]) -> dict[Any, Any]:
+    """Ask for the server's list of models, and return the `protocol` of each by id, None for none.
+
+    Empty where it cannot be read; raises nothing.
+    """
+    models = _got(base_url, "models", credential, env).get("data")
+    listed = models if isinstance(models, list) else ()
+    return {str(m.get("id")): m.get("protocol") for m in listed if isinstance(m, Mapping)}
+
+
+def _got(base_url: str, name: str, credential: Secret, env: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the object that lies at an address of the API, empty where there is none."""
+    headers = {"Authorization": f"Bearer {credential.reveal()}", **_GET_HEADERS}
+    try:
+        to = target(f"{base_url.strip().rstrip('/').removesuffix('/v1')}/v1/{name}")
+        reply = send(to, headers.items(), None, env)
+    except TransportError:
+        return {}
+    return (_json(reply.body) if reply.status == 200 else None) or {}
 
 
 def _window(detail: object, window: object) -> str | None:

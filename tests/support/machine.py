@@ -29,6 +29,7 @@ MANAGED_MODEL = "kimi-code/kimi-for-coding"
 OWN_MODEL = "kimifix/kimi-for-coding"
 
 _SECONDS_FOR_A_RUN = 120
+_SECONDS_FOR_MODELS = 10
 
 # Where Node keeps what it has made of the client's 20 MB of JavaScript, for the next run.
 _COMPILED = {"NODE_COMPILE_CACHE": str(registry.folder("compiled"))}
@@ -62,12 +63,17 @@ def _order(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
+def wait_for(holds: Callable[[], object], seconds: float) -> bool:
+    """Wait until ``holds`` returns something true, and tell whether it did in time."""
+    deadline = time.monotonic() + seconds
+    while not (held := bool(holds())) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return held
+
+
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     """Wait until ``holds`` returns something true."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"did not come about: {what}"
-        time.sleep(0.02)
+    assert wait_for(holds, seconds), f"did not come about: {what}"
 
 
 def has_ours(machine: Machine) -> bool:
@@ -200,13 +206,34 @@ class Machine:
         return self.kimi(*arguments, "-p", "What is the answer?", **env)
 
     @contextmanager
-    def full_screen(self) -> Iterator[Terminal]:
+    def full_screen(self, *arguments: str) -> Iterator[Terminal]:
         """Start the client on a terminal and trust the project; ready for the first line."""
         env = self.env | self._led_to_server
-        with Terminal([self.client.programs / "kimi"], env, self.project) as terminal:
+        command: list[str | Path] = [self.client.programs / "kimi", *arguments]
+        with Terminal(command, env, self.project) as terminal:
             self._trust(terminal)
             terminal.wait_for("context:")
             yield terminal
+
+    def start(self) -> None:
+        """Start the client on a terminal, and end it when it has written its models anew."""
+        before = self.config.read_bytes()
+        with self.full_screen():
+            wait_for(lambda: self.config.read_bytes() != before, _SECONDS_FOR_MODELS)
+
+    def ask_on_terminal(self, *arguments: str) -> Request:
+        """Ask one question on a terminal, and return what the client has sent."""
+        earlier, question = len(self.server.chats()), "What is the answer?"
+        with self.full_screen(*arguments) as terminal:
+            # What is typed while it starts may be lost, and ENTER may come to be a new line.
+            for _ in range(10):
+                if question not in terminal.text:
+                    terminal.write(question)
+                    wait_for(lambda: question in terminal.text, 1)
+                terminal.write(ENTER)
+                if wait_for(lambda: self.server.chats()[earlier:], 2):
+                    break
+        return self.server.chats()[earlier]
 
     def _trust(self, terminal: Terminal) -> None:
         trust, refuse = "❯ Trust this folder", "❯ Don't trust"  # noqa: RUF001

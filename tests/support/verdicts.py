@@ -119,6 +119,9 @@ def run(machine: Machine, command: str, env: Mapping[str, str]) -> None:
         turn = machine.log_in()
         assert turn.code == 0, turn
         return
+    if words == ["kimi"]:
+        machine.start()
+        return
     if words[:2] == ["kimi", "-m"]:
         assert machine.ask(*words[1:], **env).answered, command
         return
@@ -136,7 +139,7 @@ def says_what_else(report: Report) -> bool:
     said: tuple[str, ...] = (
         *("write to", "/model", "a key", "`base_url`", "KIMI_MODEL_NAME"),
         *("unset", "where kimi-code is started", "leave one of", "rename", "take the"),
-        *("check HTTPS_PROXY", "without BOM", "move it away", "`device_id`"),
+        *("check HTTPS_PROXY", "without BOM", "move it away", "`device_id`", "mend it"),
     )
     told = " ".join((report.verdict.sentence, str(report.verdict.advice), *report.verdict.notes))
     is_last = not report.verdict.next or "if it stays refused" in told

@@ -1,0 +1,152 @@
+"""Kimi-code on a terminal gets what print mode gets, but where it writes its models anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomlkit
+from support.kimi_server import KEY
+from support.machine import MANAGED_MODEL, OWN_MODEL, Machine
+from support.verdicts import at_once, examined, lets_in, run
+
+Model = dict[str, Any]
+
+
+@pytest.fixture
+def ends(machines: dict[str, Machine], deep: bool) -> dict[str, Machine]:
+    """The oldest and the newest version; all of them in a deep run."""
+    versions = [*machines]
+    return machines if deep else {name: machines[name] for name in (versions[0], versions[-1])}
+
+
+@pytest.mark.parametrize(
+    "options", [None, ("--route", "header"), ("--route", "anthropic", "--key-stdin")]
+)
+def test_both_get_the_same(ends: dict[str, Machine], options: tuple[str, ...] | None) -> None:
+    """They send the same identity to the same surface, and the verdict is that of both."""
+
+    def agree(machine: Machine) -> None:
+        if options:
+            words: tuple[str | Path, ...] = ("apply", "--yes", "--home", machine.home, *options)
+            assert machine.kimifix(*words, stdin=KEY).code == 0
+        turn, sent = machine.ask(), machine.ask_on_terminal()
+        assert turn.answered == lets_in(machine.server, sent) == bool(options)
+        assert sent.path == turn.chats[0].path
+        assert examined(machine, machine.proxies).verdict.works is turn.answered
+
+    at_once(ends, agree)
+
+
+def led_away(model: Model) -> None:
+    """Lead it to a provider that gets an answer."""
+    model["provider"] = "mine"
+
+
+def led_nowhere(model: Model) -> None:
+    """Lead it to nobody."""
+    model["provider"] = "nobody"
+
+
+def gone(model: Model) -> None:
+    """Take all of it away."""
+    model.clear()
+
+
+@pytest.mark.parametrize("change", [led_away, led_nowhere, gone])
+def test_what_it_writes_anew_is_left_to_it(
+    ends: dict[str, Machine], change: Callable[[Model], None]
+) -> None:
+    """Print mode does not: before it has started on a terminal, the verdict is open."""
+
+    def agree(machine: Machine) -> None:
+        edit(machine, change)
+        verdict = examined(machine, machine.proxies).verdict
+        assert verdict.works is None, verdict
+        assert machine.ask().answered == (change is led_away)
+        assert verdict.next[0].endswith(" kimi")
+        machine.start()
+        assert machine.data["models"][MANAGED_MODEL]["provider"] == "managed:kimi-code"
+        assert examined(machine, machine.proxies).verdict.works is False
+        assert not machine.ask().answered
+        machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
+        assert examined(machine, machine.proxies).verdict.works is True
+        assert machine.ask().answered
+
+    at_once(ends, agree)
+
+
+@pytest.mark.parametrize("fault", [{"max_context_size": -1}, {"protocol": "odd"}, {"name": ""}])
+def test_what_it_mends_for_itself_is_left_to_it(machines: dict[str, Machine], fault: Model) -> None:
+    """From 0.33.0 on, and with an empty name, which is a fault in the newest alone."""
+
+    def agree(machine: Machine) -> None:
+        machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
+        edit(machine, lambda model: model.update(fault))
+        answered = machine.ask().answered
+        is_old = machine.client.version.startswith("0.25")
+        verdict = examined(machine, machine.proxies).verdict
+        assert verdict.works is (answered if is_old or answered else None), verdict
+        if not is_old:
+            assert lets_in(machine.server, machine.ask_on_terminal())
+
+    at_once(machines, agree)
+
+
+def edit(machine: Machine, change: Callable[[Model], None]) -> None:
+    """Change the managed model, with a provider at hand that gets an answer."""
+    data: Mapping[str, Any] = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
+    change(data["models"][MANAGED_MODEL])
+    if not data["models"][MANAGED_MODEL]:
+        del data["models"][MANAGED_MODEL]
+    data["providers"]["mine"] = {
+        **{"type": "kimi", "base_url": machine.server.base_url, "api_key": KEY},
+        "custom_headers": {"X-Msh-Platform": "kimi_cli"},
+    }
+    machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+
+
+def by_hand(machine: Machine) -> None:
+    """Lead the managed model to the other surface by hand."""
+    edit(machine, lambda model: model.update(protocol="anthropic"))
+
+
+def with_a_key(machine: Machine) -> None:
+    """Have a provider with a key, and a model that goes to the other surface."""
+    edit(machine, lambda model: None)
+    data = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
+    data["models"]["mine/kimi-for-coding"] = {
+        **data["models"][MANAGED_MODEL],
+        "protocol": "anthropic",
+    }
+    data["models"]["mine/kimi-for-coding"]["provider"] = "mine"
+    data["default_model"] = "mine/kimi-for-coding"
+    del data["providers"]["mine"]["custom_headers"]
+    machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", [by_hand, with_a_key])
+def test_a_protocol_that_does_not_count_there_is_known(
+    ends: dict[str, Machine], change: Callable[[Machine], None]
+) -> None:
+    """What the server does not list goes the other way on a terminal; the route to type lasts."""
+
+    def agree(machine: Machine) -> None:
+        change(machine)
+        lasts = change is with_a_key and machine.client.version.startswith("0.25")
+        verdict = examined(machine, machine.proxies).verdict
+        assert verdict.works is (True if lasts else None), verdict
+        assert machine.ask().answered
+        assert lets_in(machine.server, machine.ask_on_terminal()) is lasts
+        if lasts:
+            return
+        assert "apply --route anthropic" in verdict.next[0]
+        for command in verdict.next:
+            run(machine, command, machine.proxies)
+        ours = () if change is by_hand else ("-m", OWN_MODEL)
+        assert machine.ask(*ours).answered
+        assert lets_in(machine.server, machine.ask_on_terminal(*ours))
+
+    at_once(ends, agree)
