@@ -223,22 +223,28 @@ def _twins(document: Document, plan: Plan) -> tuple[dict[str, dict[str, Any]], d
         )["model"]
         return {f"{OWN}/{model['model']}": _twin(model, plan) for model in known}, {}
     of: dict[str, str] = {}
+    first: dict[str, str] = {}
     taken = document.models.keys() - document.twins.keys()
-    # An own provider with a key at the managed URL has its aliases refreshed as
-    # `<provider>/<model id>`, so that is what the alias that the client made becomes;
-    # further aliases of the same model, made by the user, keep their own name. The order in
-    # the file has no say, for the client may change it.
+    # Of an own provider with a key the client, on a terminal, keeps no `<provider>/…` but
+    # `<provider>/<model id>` (run: 0.31.0, 0.38.0, 2.1.0; 0.25.0 keeps all), so that is what the
+    # alias that the client made becomes; further aliases of the same model, made by the user,
+    # keep their own name, or share this one. The order in the file has no say, for the client
+    # may change it.
+    is_listed = plan.route == "header" and plan.credential.name == "key"
     for alias in sorted(
         managed, key=lambda a: (a.rpartition("/")[2] != managed[a].get("model"), a)
     ):
         name = f"{OWN}/{managed[alias].get('model', alias)}"
-        if name in taken:
+        is_shared = is_listed and name in first
+        if name in taken and not is_shared:
             name = f"{OWN}/{alias}"
-        while name in taken:
+        while name in taken and not is_shared:
             name = f"{OWN}/{name}"
         of[alias] = name
+        first.setdefault(name, alias)
         taken.add(name)
-    return {of[alias]: _twin(model, plan) for alias, model in managed.items()}, of
+    made = ((alias, model) for alias, model in managed.items() if first[of[alias]] == alias)
+    return {of[alias]: _twin(model, plan) for alias, model in made}, of
 
 
 def _twin(model: Mapping[str, Any], plan: Plan) -> dict[str, Any]:

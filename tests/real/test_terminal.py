@@ -95,6 +95,31 @@ def test_what_it_mends_for_itself_is_left_to_it(machines: dict[str, Machine], fa
     at_once(machines, agree)
 
 
+@pytest.mark.parametrize("name", ["fast", "kimi-code/fast"])
+def test_what_stands_in_for_a_model_of_the_users_own_lasts(
+    ends: dict[str, Machine], name: str
+) -> None:
+    """With a key kimi-code keeps no alias of ours there but those that it would make itself."""
+
+    def agree(machine: Machine) -> None:
+        data = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
+        data["models"][name] = {**data["models"][MANAGED_MODEL], "display_name": "Fast"}
+        data["default_model"] = name
+        machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+        before = machine.config.read_bytes()
+        words: tuple[str | Path, ...] = ("--yes", "--home", machine.home)
+        assert machine.kimifix("apply", *words, "--key-stdin", stdin=KEY).code == 0
+        assert lets_in(machine.server, machine.ask_on_terminal())
+        assert machine.data["default_model"] == OWN_MODEL
+        assert machine.ask().answered
+        assert examined(machine, machine.proxies).verdict.works is True
+        assert machine.kimifix("revert", *words).code == 0
+        if name == "fast":  # the other one goes with the client's own
+            assert machine.data == tomlkit.parse(before.decode()).unwrap()
+
+    at_once(ends, agree)
+
+
 def edit(machine: Machine, change: Callable[[Model], None]) -> None:
     """Change the managed model, with a provider at hand that gets an answer."""
     data: Mapping[str, Any] = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
