@@ -10,8 +10,8 @@ The way of the data, one way, is also the way of the imports:
 ``base`` is the config as it would be without kimifix: `revert` is `apply` of nothing.
 ``cli`` turns options into one call of a verb; ``apply``, ``revert`` and ``doctor/`` each
 tell the story of one command from top to bottom. What joins the floors is called by what
-it does: ``machine``, ``outgoing`` (what the client sends), ``credentials``, ``draft``,
-``consent``, ``ask`` (the server), ``verify`` (let the client ask it).
+it does: ``machine``, ``steps`` (what to type), ``outgoing`` (what the client sends),
+``credentials``, ``draft``, ``consent``, ``ask`` (the server), ``verify`` (let the client ask).
 
 - ``client/`` knows kimi-code on this machine: home, installs, login, logs, what it sends.
 - ``server/`` knows the Kimi API: what to ask and what an answer means.

@@ -14,11 +14,12 @@ from kimifix.credentials import AskKey, Wanted
 from kimifix.draft import Request
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.outgoing import Outgoing, apply_command, applying, by_itself, describe, signing_in
+from kimifix.outgoing import Outgoing, describe
 from kimifix.server import judgement as judging
 from kimifix.server.answers import CATALOGUE, Answer, Probe, Way
 from kimifix.server.judgement import Judgement
 from kimifix.server.probe import ask, protocols, usage
+from kimifix.steps import apply_command, applying, by_itself, signing_in
 from kimifix.words import API
 
 # The verdicts behind which more is asked: only there it matters why that was not possible.
@@ -110,10 +111,11 @@ def _drops_protocol(machine: Machine, out: Outgoing) -> bool:
     There the server's list of models counts, and not the `protocol` in the config, for its own
     provider and for one that has a key for the same server (run: 0.25.0, 0.33.0, 2.1.0).
     """
+    if (out.surface, out.kind) != ("anthropic", "kimi"):
+        return False
     has_key = out.credential == "key" and features.has("key-refresh", machine.rules)
     is_same = out.base_url == str(machine.document.managed.get("base_url")).strip()
-    is_listed = out.provider == MANAGED or (has_key and is_same)
-    if (out.surface, out.kind, is_listed) != ("anthropic", "kimi", True):
+    if out.provider != MANAGED and not (has_key and is_same):
         return False
     listed = protocols(out.base_url, out.secret, _network(machine))
     return bool(listed.get(out.model, "anthropic") != "anthropic")

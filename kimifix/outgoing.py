@@ -16,10 +16,11 @@ from kimifix.client.features import NEWEST_KNOWN, Version
 from kimifix.client.login import Login
 from kimifix.config import routes
 from kimifix.config.document import MANAGED, OWN, Document
-from kimifix.config.routes import LOGIN, OWN_PLATFORM, PLATFORM_HEADER, Credential
+from kimifix.config.routes import OWN_PLATFORM, PLATFORM_HEADER
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.secret import Secret, register
+from kimifix.steps import again, applying, by_itself, login_first, signing_in
 from kimifix.words import RENEW, UPDATE, span, trimmed
 
 # With KIMI_MODEL_NAME the client puts an alias and a provider of these names before all others.
@@ -172,7 +173,7 @@ def _described(
     if provider is None:
         fact += ", which does not exist" if server else ""
         is_ours = name == OWN and (document.own_entries or machine.reading.receipt)
-        steps = _again(machine) if is_ours else ()
+        steps = again(machine) if is_ours else ()
         raise UnsentError(
             "provider", fact, "choose another model with /model, or apply again", *steps
         )
@@ -333,10 +334,10 @@ def _no_model(machine: Machine, document: Document, alias: str) -> UnsentError:
         fact = f"`default_model` still names `{alias}`, which `revert` has taken out"
         advice = "quit every running kimi-code, which wrote it back, then revert again"
         return UnsentError("default", fact, advice, machine.kimifix("revert"))
-    steps = _again(machine) if ours or (document.own_entries and not alias) else ()
+    steps = again(machine) if ours or (document.own_entries and not alias) else ()
     if not alias and not document.models:
         fact = "kimi-code has no model: it is not signed in"
-        return UnsentError("default", fact, "sign in", *_login_first(machine, *steps))
+        return UnsentError("default", fact, "sign in", *login_first(machine, *steps))
     fact = f"`default_model` names a model that does not exist: `{alias}`"
     if _is_restored(machine, alias, {}):
         return _changing(machine, "default", fact)
@@ -412,26 +413,6 @@ def _login(
     raise UnsentError("login", fact, advice, *signing_in(machine, name))
 
 
-def signing_in(machine: Machine, provider: str | None) -> tuple[str, ...]:
-    """Return the commands for a new login that ``provider`` uses.
-
-    A login from scratch makes the managed model the default again.
-    """
-    return _login_first(machine, *(() if provider == MANAGED else (applying(machine),)))
-
-
-def _login_first(machine: Machine, *steps: str) -> tuple[str, ...]:
-    """Return one login and then ``steps``; none where `kimi login` would refuse the config."""
-    if machine.document.login_misfit:
-        return ()
-    return tuple(dict.fromkeys((machine.kimi("login"), *steps)))
-
-
-def by_itself(machine: Machine) -> str:
-    """Return the command by which kimi-code asks by itself, and renews its login where it must."""
-    return machine.kimifix("doctor", "--verify")
-
-
 def server_warnings(base_url: str) -> Iterator[str]:
     """Yield why a credential should better not go to ``base_url``."""
     if base_url and not _LOOPBACK.fullmatch(base_url):
@@ -439,39 +420,6 @@ def server_warnings(base_url: str) -> Iterator[str]:
             yield f"login or key go to a server that is not the vendor's: `{base_url}`"
         if not base_url.startswith("https://"):
             yield f"login or key go unencrypted to `{base_url}`"
-
-
-def applying(machine: Machine, *options: str) -> str:
-    """Return an `apply` that makes ours the default model, too."""
-    default = ("--default",) if machine.reading.keeps_default else ()
-    return machine.kimifix("apply", *options, *default)
-
-
-def _again(machine: Machine) -> tuple[str, ...]:
-    """Return the commands that put ours in place again, where the login may be gone, too."""
-    own, version = routes.credential_of(machine.document) or LOGIN, machine.version
-    if own.name == "key-env" and version and not features.has("key-variable", version):
-        return (applying(machine, "--credential", "key"),)
-    if own == LOGIN and not login.is_shareable(machine.document.managed, machine.env):
-        return ()  # `apply` would refuse it
-    signed_in = machine.login is not None and machine.login.present
-    return (applying(machine),) if signed_in or own != LOGIN else signing_in(machine, OWN)
-
-
-def apply_command(
-    machine: Machine, route: str, credential: Credential, platform: str | None
-) -> str:
-    """Return the `apply` that leads to this, whatever is applied now."""
-    document = machine.document
-    present = routes.credential_of(document) or LOGIN
-    words = ["--route", route]
-    if credential.name == "key-env":
-        words += ["--key-env", credential.value]
-    elif credential.name != present.name:
-        words += ["--credential", credential.name]
-    if route == "header" and platform != (routes.platform_of(document.own or {}) or "kimi_cli"):
-        words += ["--platform", str(platform)]
-    return applying(machine, *words)
 
 
 def _of_variable(text: str) -> dict[str, str]:

@@ -17,8 +17,9 @@ from kimifix.config import decoy
 from kimifix.config.document import Document
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.outgoing import describe, signing_in
+from kimifix.outgoing import describe
 from kimifix.server.answers import classify
+from kimifix.steps import signing_in
 
 SECONDS = 90.0
 _PROMPT = "Reply with one word: pong"

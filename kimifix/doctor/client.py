@@ -11,7 +11,8 @@ from kimifix.client.installs import Install
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.outgoing import by_itself, describe, goes_by_environment, ignored_for
+from kimifix.outgoing import describe, goes_by_environment, ignored_for
+from kimifix.steps import by_itself
 from kimifix.words import UPDATE, octal, quoted, span, utc
 
 INSTALL = "npm install -g @moonshot-ai/kimi-code"
