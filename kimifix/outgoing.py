@@ -300,8 +300,11 @@ def _is_restored(machine: Machine, alias: str, model: _Entry) -> bool:
     From 0.33.0 on it mends what keeps it from being read, too; `kimi -p` does neither (run, each
     with what does not last: 0.25.0, 0.33.0, 0.38.0, 2.1.0).
     """
+    document, managed = machine.document, machine.document.managed
     is_listed = alias.startswith("kimi-code/") and "provider_id" not in model
-    login = machine.login if is_listed and machine.document.managed else None
+    is_read = managed.get("type") == "kimi" and not managed.get("api_key_env")
+    is_read = is_read and not str(document.misfit).startswith("`providers.")
+    login = machine.login if is_listed and is_read else None
     return login is not None and login.serves(machine.now)
 
 

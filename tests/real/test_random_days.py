@@ -54,6 +54,9 @@ def spend_a_day(machine: Machine, *, seed: int) -> None:
         assert report.verdict.works in (None, answered), (name, report.verdict)
         if not answered and chance.random() < 0.3:
             ways.lead_out(report, name)
+    server.behaviour = replace(SERVERS["gate with both routes open"], models=models)
+    if examined(machine, env).verdict.works:  # on a terminal, too
+        assert lets_in(server, machine.ask_on_terminal())
 
 
 def apply(machine: Machine, chance: Random) -> None:
