@@ -420,7 +420,8 @@ def hanging(program: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
             from kimifix.config.document import Document
 
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            for number in (signal.SIGHUP, signal.SIGQUIT):  # ignored in the background
+                signal.signal(number, signal.SIG_DFL)
             data = tomllib.loads(Path(sys.argv[2]).read_text())
             try:
                 capture(
