@@ -165,8 +165,10 @@ def _described(
     name, sent = str(server), model.get("name", model.get("model"))
     yield (told := replace(told, model=str(sent), provider=name))
     fact = f"`{alias}` leads to the provider `{name}`" if server else f"`{alias}` has no provider"
-    is_read = server or features.has("alias-overrides", version)
-    if name != MANAGED and is_read and _is_restored(machine, alias, model):
+    is_read = "model" in model and (server or features.has("alias-overrides", version))
+    is_made = (name, alias) == (MANAGED, f"kimi-code/{model.get('model')}")
+    if is_read and not is_made and _is_restored(machine, alias, model):
+        fact = fact if name != MANAGED else f"`{alias}` stands for the model `{sent}`"
         raise _changing(machine, "provider", fact)
     _require_usable(machine, version, document, told, model)
     provider = document.providers.get(name)
@@ -300,12 +302,12 @@ def _is_restored(machine: Machine, alias: str, model: _Entry) -> bool:
     From 0.33.0 on it mends what keeps it from being read, too; `kimi -p` does neither (run, each
     with what does not last: 0.25.0, 0.33.0, 0.38.0, 2.1.0).
     """
-    document, managed = machine.document, machine.document.managed
-    is_listed = alias.startswith("kimi-code/") and "provider_id" not in model
-    is_read = managed.get("type") == "kimi" and not managed.get("api_key_env")
-    is_read = is_read and not str(document.misfit).startswith("`providers.")
-    login = machine.login if is_listed and is_read else None
-    return login is not None and login.serves(machine.now)
+    if not alias.startswith("kimi-code/") or "provider_id" in model:
+        return False
+    managed, login = machine.document.managed, machine.login
+    is_asked = managed.get("type") == "kimi" and not managed.get("api_key_env")
+    is_read = not str(machine.document.misfit).startswith("`providers.")
+    return is_asked and is_read and login is not None and login.serves(machine.now)
 
 
 def _changing(machine: Machine, about: Literal["default", "provider"], fact: str) -> UnsentError:

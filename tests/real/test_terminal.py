@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ def ends(machines: dict[str, Machine], deep: bool) -> dict[str, Machine]:
 
 
 @pytest.mark.parametrize(
-    "options", [None, ("--route", "header"), ("--route", "anthropic", "--key-stdin")]
+    "options",
+    [
+        None,
+        *product(("--route=header", "--route=anthropic"), ("--key-stdin", "--credential=login")),
+    ],
 )
 def test_both_get_the_same(ends: dict[str, Machine], options: tuple[str, ...] | None) -> None:
     """They send the same identity to the same surface, and the verdict is that of both."""
@@ -55,7 +60,12 @@ def gone(model: Model) -> None:
     model.clear()
 
 
-@pytest.mark.parametrize("change", [led_away, led_nowhere, gone])
+def renamed(model: Model) -> None:
+    """Ask for another model by it."""
+    model["model"] = "another"
+
+
+@pytest.mark.parametrize("change", [led_away, led_nowhere, gone, renamed])
 def test_what_it_writes_anew_is_left_to_it(
     ends: dict[str, Machine], change: Callable[[Model], None]
 ) -> None:
@@ -68,12 +78,32 @@ def test_what_it_writes_anew_is_left_to_it(
         assert machine.ask().answered == (change is led_away)
         assert verdict.next[0].endswith(" kimi")
         machine.start()
-        assert machine.data["models"][MANAGED_MODEL]["provider"] == "managed:kimi-code"
+        written = machine.data["models"][MANAGED_MODEL]
+        assert (written["provider"], written["model"]) == ("managed:kimi-code", "kimi-for-coding")
         assert examined(machine, machine.proxies).verdict.works is False
         assert not machine.ask().answered
         machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
         assert examined(machine, machine.proxies).verdict.works is True
         assert machine.ask().answered
+
+    at_once(ends, agree)
+
+
+def test_a_name_among_its_own_is_taken_away(ends: dict[str, Machine]) -> None:
+    """It keeps no `kimi-code/…` that the server does not list; a model of the user's own stays."""
+
+    def agree(machine: Machine) -> None:
+        machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
+        for name, works, stays in (("kimi-code/fast", None, False), ("fast", True, True)):
+            data = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
+            data["models"][name] = data["models"][MANAGED_MODEL]
+            data["default_model"] = name
+            machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+            assert examined(machine, machine.proxies).verdict.works is works
+            assert machine.ask().answered
+            machine.start()
+            assert (name in machine.data["models"]) is stays
+            assert (machine.data.get("default_model") == name) is stays
 
     at_once(ends, agree)
 
