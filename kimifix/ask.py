@@ -81,11 +81,8 @@ def probe(
     judged = judging.judge(
         answers, probes, patched=patched, is_old=is_old, renewable=now.renewable, named=named
     )
-    if judged.works and _drops_protocol(machine, now):
-        answers.append(_ask(machine, _candidate("now", replace(now, surface="openai"))))
-        lasting = next((one for one in probes if one.way == "anthropic"), None)
-        if lasting and answers[-1].verdict == "identity":
-            judged = replace(judged, **CATALOGUE["answered"]["print"], open=lasting, works=None)
+    lasting = next((one for one in probes if one.way == "anthropic"), None)
+    judged = _on_terminal(machine, now, judged, answers, lasting)
     taken = candidates[judged.open or answers[0].probe]
     steps = _next(machine, judged, taken)
     if judged.recommendation.startswith("apply") and not steps:
@@ -103,6 +100,25 @@ def probe(
     if judged.recommendation == "update" and (node := machine.node) and node < needed:
         notes.append(f"first update Node to 22.19 or later: here it is {node}")
     return Probed(tuple(answers), judged, steps, taken.request, (*judged.notes, *notes))
+
+
+def _on_terminal(
+    machine: Machine, now: Outgoing, judged: Judgement, answers: list[Answer], lasting: Probe | None
+) -> Judgement:
+    """Return ``judged``, or what is so where kimi-code goes another way on a terminal: ask that.
+
+    ``lasting`` is the route that is the same in both.
+    """
+    is_clear = judged.verdict in ("accepted", "identity") and len(answers) < judging.MOST_REQUESTS
+    if not is_clear or not _drops_protocol(machine, now):
+        return judged
+    answers.append(_ask(machine, _candidate("now", replace(now, surface="openai"))))
+    told = judged.works, answers[-1].verdict
+    if told == (False, "accepted"):
+        return Judgement("identity", **CATALOGUE["refused"]["print"], works=None)
+    if lasting and told == (True, "identity"):
+        return replace(judged, **CATALOGUE["answered"]["print"], open=lasting, works=None)
+    return judged
 
 
 def _drops_protocol(machine: Machine, out: Outgoing) -> bool:
@@ -244,7 +260,7 @@ def _next(machine: Machine, judged: Judgement, taken: _Candidate) -> tuple[str, 
         steps = (taken.command,)
         if taken.request and machine.reading.has_foreign_default:
             steps += (machine.kimi("-m", out.alias),)
-    elif judged.works is None:
+    elif judged.works is None and judged.verdict != "identity":
         steps = (by_itself(machine),)
     elif out.provider == OWN and judged.verdict == "model":
         is_stale = out.alias in routes.drift(machine.document).stale  # there is another by now

@@ -205,3 +205,18 @@ def test_a_protocol_that_does_not_count_there_is_known(
         assert lets_in(machine.server, machine.ask_on_terminal(*ours))
 
     at_once(ends, agree)
+
+
+def test_a_protocol_is_in_the_way_of_print_mode_alone(ends: dict[str, Machine]) -> None:
+    """Where the other API is the open one, nobody is told to take another name."""
+
+    def agree(machine: Machine) -> None:
+        behaviour = machine.server.behaviour
+        behaviour.chat_identities, behaviour.messages_open = frozenset({"kimi_code_cli"}), False
+        by_hand(machine)
+        verdict = examined(machine, machine.proxies).verdict
+        assert (verdict.works, verdict.next) == (None, ()), verdict
+        assert not machine.ask().answered
+        assert lets_in(machine.server, machine.ask_on_terminal())
+
+    at_once(ends, agree)
