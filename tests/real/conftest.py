@@ -86,3 +86,10 @@ def machines(
         machine.take_over(signed_in.home)
         machines[version] = machine
     return machines
+
+
+@pytest.fixture
+def ends(machines: dict[str, Machine], deep: bool) -> dict[str, Machine]:
+    """The oldest and the newest version; all of them in a deep run."""
+    versions = [*machines]
+    return machines if deep else {name: machines[name] for name in (versions[0], versions[-1])}

@@ -147,13 +147,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return certificates.make(openssl, tmp_path_factory.mktemp("certificate"), "localhost")
 
 
-@pytest.fixture
-def ends(machines: dict[str, Machine], deep: bool) -> dict[str, Machine]:
-    """The oldest and the newest version; all of them in a deep run."""
-    versions = [*machines]
-    return machines if deep else {name: machines[name] for name in (versions[0], versions[-1])}
-
-
 def test_every_way_is_the_clients(
     ends: dict[str, Machine], certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,6 @@ from support.machine import MANAGED_MODEL, OWN_MODEL, Machine
 from support.verdicts import at_once, examined, lets_in, run
 
 Model = dict[str, Any]
-
-
-@pytest.fixture
-def ends(machines: dict[str, Machine], deep: bool) -> dict[str, Machine]:
-    """The oldest and the newest version; all of them in a deep run."""
-    versions = [*machines]
-    return machines if deep else {name: machines[name] for name in (versions[0], versions[-1])}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +88,7 @@ def test_a_name_among_its_own_is_taken_away(ends: dict[str, Machine]) -> None:
     def agree(machine: Machine) -> None:
         machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
         for name, works, stays in (("kimi-code/fast", None, False), ("fast", True, True)):
-            data = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
+            data = machine.data
             data["models"][name] = data["models"][MANAGED_MODEL]
             data["default_model"] = name
             machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
@@ -132,11 +125,11 @@ def test_what_stands_in_for_a_model_of_the_users_own_lasts(
     """With a key kimi-code keeps no alias of ours there but those that it would make itself."""
 
     def agree(machine: Machine) -> None:
-        data = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
+        data = machine.data
         data["models"][name] = {**data["models"][MANAGED_MODEL], "display_name": "Fast"}
         data["default_model"] = name
         machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
-        before = machine.config.read_bytes()
+        before = machine.data
         words: tuple[str | Path, ...] = ("--yes", "--home", machine.home)
         assert machine.kimifix("apply", *words, "--key-stdin", stdin=KEY).code == 0
         assert lets_in(machine.server, machine.ask_on_terminal())
@@ -145,14 +138,14 @@ def test_what_stands_in_for_a_model_of_the_users_own_lasts(
         assert examined(machine, machine.proxies).verdict.works is True
         assert machine.kimifix("revert", *words).code == 0
         if name == "fast":  # the other one goes with the client's own
-            assert machine.data == tomlkit.parse(before.decode()).unwrap()
+            assert machine.data == before
 
     at_once(ends, agree)
 
 
 def edit(machine: Machine, change: Callable[[Model], None]) -> None:
     """Change the managed model, with a provider at hand that gets an answer."""
-    data: Mapping[str, Any] = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
+    data = machine.data
     change(data["models"][MANAGED_MODEL])
     if not data["models"][MANAGED_MODEL]:
         del data["models"][MANAGED_MODEL]
@@ -171,7 +164,7 @@ def by_hand(machine: Machine) -> None:
 def with_a_key(machine: Machine) -> None:
     """Have a provider with a key, and a model that goes to the other surface."""
     edit(machine, lambda model: None)
-    data = tomlkit.parse(machine.config.read_text(encoding="utf-8")).unwrap()
+    data = machine.data
     data["models"]["mine/kimi-for-coding"] = {
         **data["models"][MANAGED_MODEL],
         "protocol": "anthropic",
