@@ -115,7 +115,7 @@ def _on_terminal(
     answers.append(_ask(machine, _candidate("now", replace(now, surface="openai"))))
     told = judged.works, answers[-1].verdict
     if told == (False, "accepted"):
-        return Judgement("identity", **CATALOGUE["refused"]["print"], works=None)
+        return Judgement("identity", **CATALOGUE["answered"]["terminal"], works=None)
     if lasting and told == (True, "identity"):
         return replace(judged, **CATALOGUE["answered"]["print"], open=lasting, works=None)
     return judged
@@ -134,7 +134,7 @@ def _drops_protocol(machine: Machine, out: Outgoing) -> bool:
     if out.provider != MANAGED and not (has_key and is_same):
         return False
     listed = protocols(out.base_url, out.secret, _network(machine))
-    return bool(listed.get(out.model, "anthropic") != "anthropic")
+    return listed.get(out.model, "anthropic") != "anthropic"
 
 
 def _is_ours(machine: Machine) -> bool:

@@ -265,13 +265,15 @@ def _require_usable(
         place, missing = f"models.{alias}", "max_context_size" if has_name else "model"
         wrong = f"`{place}` lacks `{missing}`"
     if wrong:
+        alone = Document({"models": {alias: document.models[alias]}})
+        is_its_own = "model" in model and document.misfit in (None, alone.misfit)
+        is_mended = is_its_own and is_new and _is_restored(machine, alias, model)
+        if is_mended:
+            wrong = f"{wrong}, and on a terminal kimi-code mends that for itself"
         # A newer client may take more, and the older engine of a newer one does.
-        may = not machine.version == version <= NEWEST_KNOWN
-        is_its_own = wrong.startswith(f"`models.{alias}") and "model" in model
-        if is_its_own and is_new and _is_restored(machine, alias, model):
-            wrong, may = f"{wrong}, and on a terminal kimi-code mends that for itself", True
+        is_known = machine.version == version <= NEWEST_KNOWN
         advice = "mend it, or choose another model with /model"
-        raise UnsentError("default", wrong, advice, client_can=may)
+        raise UnsentError("default", wrong, advice, client_can=is_mended or not is_known)
     protocol, is_anthropic = model.get("protocol"), provider.get("type") == "anthropic"
     if protocol in ("openai_responses", "google-genai", *(("openai",) if is_anthropic else ())):
         fact = f"`{alias}` has the protocol `{protocol}`, by which kimifix cannot ask"
@@ -306,7 +308,7 @@ def _is_restored(machine: Machine, alias: str, model: _Entry) -> bool:
         return False
     managed, login = machine.document.managed, machine.login
     is_asked = managed.get("type") == "kimi" and not managed.get("api_key_env")
-    is_read = not str(machine.document.misfit).startswith("`providers.")
+    is_read = Document({"providers": machine.document.providers}).misfit is None
     return is_asked and is_read and login is not None and login.serves(machine.now)
 
 

@@ -79,7 +79,7 @@ def usage(base_url: str, credential: Secret, env: Mapping[str, str]) -> tuple[st
     return tuple(filter(None, (_window(*row) for row in rows)))
 
 
-def protocols(base_url: str, credential: Secret, env: Mapping[str, str]) -> dict[Any, Any]:
+def protocols(base_url: str, credential: Secret, env: Mapping[str, str]) -> dict[str, object]:
     """Ask for the server's list of models, and return the `protocol` of each by id, None for none.
 
     Empty where it cannot be read; raises nothing.
