@@ -16,10 +16,10 @@ from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.outgoing import Outgoing, describe
 from kimifix.server import judgement as judging
-from kimifix.server.answers import CATALOGUE, Answer, Probe, Way
+from kimifix.server.answers import CATALOGUE, Answer, Probe, Surface, Way
 from kimifix.server.judgement import Judgement
 from kimifix.server.probe import ask, protocols, usage
-from kimifix.steps import apply_command, applying, by_itself, signing_in
+from kimifix.steps import apply_command, applying, by_itself, signing_in, starting
 from kimifix.words import API
 
 # The verdicts behind which more is asked: only there it matters why that was not possible.
@@ -109,32 +109,38 @@ def _on_terminal(
 
     ``lasting`` is the route that is the same in both.
     """
-    is_clear = judged.verdict in ("accepted", "identity") and len(answers) < judging.MOST_REQUESTS
-    if not is_clear or not _drops_protocol(machine, now):
+    by_list: Surface = "openai" if now.surface == "anthropic" else "anthropic"
+    may_differ = judged.verdict in ("accepted", "identity")
+    if by_list == "anthropic":
+        is_open = judged.open is not None and judged.open.surface == by_list
+        may_differ = judged.verdict == "identity" and is_open
+    if not may_differ or len(answers) == judging.MOST_REQUESTS or not _is_relisted(machine, now):
         return judged
-    answers.append(_ask(machine, _candidate("now", replace(now, surface="openai"))))
+    answers.append(_ask(machine, _candidate("now", replace(now, surface=by_list))))
     told = judged.works, answers[-1].verdict
     if told == (False, "accepted"):
-        return Judgement("identity", **CATALOGUE["answered"]["terminal"], works=None)
+        # A `protocol` that is listed comes into the config, one that is not may stay there.
+        row = "start" if by_list == "anthropic" else "terminal"
+        return Judgement("identity", **CATALOGUE["answered"][row], works=None)
     if lasting and told == (True, "identity"):
         return replace(judged, **CATALOGUE["answered"]["print"], open=lasting, works=None)
     return judged
 
 
-def _drops_protocol(machine: Machine, out: Outgoing) -> bool:
+def _is_relisted(machine: Machine, out: Outgoing) -> bool:
     """Tell whether kimi-code, on a terminal, goes to the other surface than by `kimi -p`.
 
-    There the server's list of models counts, and not the `protocol` in the config, for its own
-    provider and for one that has a key for the same server (run: 0.25.0, 0.33.0, 2.1.0).
+    For a model under the name that it makes itself, of its own provider and of one that has a
+    key for the same server, there the server's list has the `protocol` (run: 0.25.0 to 2.1.0).
     """
-    if (out.surface, out.kind) != ("anthropic", "kimi"):
-        return False
     has_key = out.credential == "key" and features.has("key-refresh", machine.rules)
     is_same = out.base_url == str(machine.document.managed.get("base_url")).strip()
-    if out.provider != MANAGED and not (has_key and is_same):
+    owner = "kimi-code" if out.provider == MANAGED else out.provider if has_key and is_same else ""
+    if (out.kind, out.alias) != ("kimi", f"{owner}/{out.model}"):
         return False
     listed = protocols(out.base_url, out.secret, _network(machine))
-    return listed.get(out.model, "anthropic") != "anthropic"
+    is_other = (listed.get(out.model) == "anthropic") != (out.surface == "anthropic")
+    return out.model in listed and is_other
 
 
 def _is_ours(machine: Machine) -> bool:
@@ -256,6 +262,8 @@ def _next(machine: Machine, judged: Judgement, taken: _Candidate) -> tuple[str, 
         steps = (machine.kimifix("revert"),)
     elif judged.recommendation == "update":
         steps = (machine.kimi("upgrade"),)
+    elif judged.recommendation == "start":
+        steps = starting(machine)
     elif judged.recommendation.startswith("apply") and not machine.reading.has_foreign_provider:
         steps = (taken.command,)
         if taken.request and machine.reading.has_foreign_default:

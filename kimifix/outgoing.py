@@ -20,7 +20,7 @@ from kimifix.config.routes import OWN_PLATFORM, PLATFORM_HEADER
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
 from kimifix.secret import Secret, register
-from kimifix.steps import again, applying, by_itself, login_first, signing_in
+from kimifix.steps import again, applying, by_itself, login_first, signing_in, starting
 from kimifix.words import RENEW, UPDATE, span, trimmed
 
 # With KIMI_MODEL_NAME the client puts an alias and a provider of these names before all others.
@@ -315,8 +315,7 @@ def _is_restored(machine: Machine, alias: str, model: _Entry) -> bool:
 def _changing(machine: Machine, about: Literal["default", "provider"], fact: str) -> UnsentError:
     fact += ", and on a terminal kimi-code writes its own models anew when it starts"
     advice = "start it once, then ask again; under a name outside `kimi-code/` a model stays yours"
-    steps = machine.kimi(), machine.kimifix("doctor", "--probe")
-    return UnsentError(about, fact, advice, *steps, client_can=True)
+    return UnsentError(about, fact, advice, *starting(machine), client_can=True)
 
 
 def _unasked(told: Outgoing, kind: str, provider: _Entry) -> UnsentError:

@@ -58,3 +58,8 @@ def login_first(machine: Machine, *steps: str) -> tuple[str, ...]:
 def by_itself(machine: Machine) -> str:
     """Return the command by which kimi-code asks by itself, and renews its login where it must."""
     return machine.kimifix("doctor", "--verify")
+
+
+def starting(machine: Machine) -> tuple[str, ...]:
+    """Return the commands by which kimi-code brings its models up to date, and what is so then."""
+    return machine.kimi(), machine.kimifix("doctor", "--probe")

@@ -35,12 +35,13 @@ USAGE = {
     ],
 }
 
-# Surface, platform and credential of a request.
+# Surface, or what is asked for by GET, platform and credential of a request.
 Question = tuple[str, str | None, str | None]
 HONEST = ("openai", "kimi_code_cli", TOKEN)
 ANTHROPIC = ("anthropic", "kimi_code_cli", TOKEN)
 LEGACY = ("openai", "kimi_cli", TOKEN)
 WITH_KEY = ("anthropic", None, KEY)
+MODELS, USAGES = ("models", None, TOKEN), ("usages", None, TOKEN)
 
 
 class Server:
@@ -63,10 +64,10 @@ class Server:
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
         question = (surface, headers.get("x-msh-platform"), headers.get("x-api-key", bearer))
         if request.line.startswith("GET"):
-            question = ("usage", *question[1:])
+            question = (request.line.split()[1].rpartition("/")[2], *question[1:])
         self.asked.append(question)
         row = self.answers.get(question, self.otherwise)
-        if question[0] == "usage":
+        if request.line.startswith("GET"):
             body = response(404) if self.usage is None else response(200, self.usage)
         elif row is None:
             body = response(200, COMPLETION, "content-type: text/event-stream")
@@ -244,7 +245,7 @@ def test_what_goes_out_decides(
     ("let_in", "asked", "recommendation"),
     [
         ([HONEST], [HONEST], "not-needed"),
-        ([ANTHROPIC], [HONEST, ANTHROPIC], "apply-anthropic"),
+        ([ANTHROPIC], [HONEST, ANTHROPIC, MODELS], "apply-anthropic"),
         ([LEGACY], [HONEST, ANTHROPIC, LEGACY], "apply-header"),
         ([], [HONEST, ANTHROPIC, LEGACY], "none"),
     ],
@@ -987,7 +988,7 @@ def test_a_quota_names_its_windows(
     server.otherwise = catalogue.QUOTA
     server.usage = USAGE if readable else None
     result = kimifix("doctor", "--probe", "--json")
-    assert server.asked == [HONEST, ("usage", None, TOKEN)]
+    assert server.asked == [HONEST, USAGES]
     assert server.stub.requests[1].line == "GET /coding/v1/usages HTTP/1.1"
     windows = [note for note in result.json["notes"] if "window" in note]
     assert windows == (

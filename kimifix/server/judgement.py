@@ -11,7 +11,7 @@ from kimifix.server.answers import CATALOGUE, Answer, Probe, Verdict, Way
 from kimifix.words import API, RENEW
 
 _Applied = Literal["apply-again", "apply-anthropic", "apply-header"]
-Recommendation = Literal["not-needed", "keep", "revert", "update", "none", _Applied]
+Recommendation = Literal["not-needed", "keep", "revert", "update", "start", "none", _Applied]
 MOST_REQUESTS = 4
 
 _ABOUT_THE_ACCOUNT: tuple[Verdict, ...] = ("suspended", "plan", "quota")

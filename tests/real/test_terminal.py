@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import tomlkit
-from support.kimi_server import KEY
-from support.machine import MANAGED_MODEL, OWN_MODEL, Machine
+from support.kimi_server import KEY, MODELS
+from support.machine import MANAGED_MODEL, OWN_MODEL, Machine, before
 from support.verdicts import at_once, examined, lets_in, run
 
 Model = dict[str, Any]
@@ -101,15 +101,26 @@ def test_a_name_among_its_own_is_taken_away(ends: dict[str, Machine]) -> None:
     at_once(ends, agree)
 
 
-@pytest.mark.parametrize("fault", [{"max_context_size": -1}, {"protocol": "odd"}, {"name": ""}])
-def test_what_it_mends_for_itself_is_left_to_it(machines: dict[str, Machine], fault: Model) -> None:
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        (MANAGED_MODEL, {"max_context_size": -1}),
+        (MANAGED_MODEL, {"protocol": "odd"}),
+        (MANAGED_MODEL, {"name": ""}),
+    ],
+)
+def test_what_it_gets_along_with_is_left_to_it(
+    machines: dict[str, Machine], name: str, fault: Model
+) -> None:
     """From 0.33.0 on, and with an empty name, which is a fault in the newest alone."""
 
     def agree(machine: Machine) -> None:
         machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
-        edit(machine, lambda model: model.update(fault))
+        data = machine.data
+        data["models"][name].update(fault)
+        machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
         answered = machine.ask().answered
-        is_old = machine.client.version.startswith("0.25")
+        is_old = machine.client.version in before("0.33.0")
         verdict = examined(machine, machine.proxies).verdict
         assert verdict.works is (answered if is_old or answered else None), verdict
         if not is_old:
@@ -129,7 +140,7 @@ def test_what_stands_in_for_a_model_of_the_users_own_lasts(
         data["models"][name] = {**data["models"][MANAGED_MODEL], "display_name": "Fast"}
         data["default_model"] = name
         machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
-        before = machine.data
+        was = machine.data
         words: tuple[str | Path, ...] = ("--yes", "--home", machine.home)
         assert machine.kimifix("apply", *words, "--key-stdin", stdin=KEY).code == 0
         assert lets_in(machine.server, machine.ask_on_terminal())
@@ -138,7 +149,7 @@ def test_what_stands_in_for_a_model_of_the_users_own_lasts(
         assert examined(machine, machine.proxies).verdict.works is True
         assert machine.kimifix("revert", *words).code == 0
         if name == "fast":  # the other one goes with the client's own
-            assert machine.data == before
+            assert machine.data == was
 
     at_once(ends, agree)
 
@@ -183,7 +194,7 @@ def test_a_protocol_that_does_not_count_there_is_known(
 
     def agree(machine: Machine) -> None:
         change(machine)
-        lasts = change is with_a_key and machine.client.version.startswith("0.25")
+        lasts = change is with_a_key and machine.client.version in before("0.27.0")
         verdict = examined(machine, machine.proxies).verdict
         assert verdict.works is (True if lasts else None), verdict
         assert machine.ask().answered
@@ -210,6 +221,48 @@ def test_a_protocol_is_in_the_way_of_print_mode_alone(ends: dict[str, Machine]) 
         verdict = examined(machine, machine.proxies).verdict
         assert (verdict.works, verdict.next) == (None, ()), verdict
         assert not machine.ask().answered
+        assert lets_in(machine.server, machine.ask_on_terminal())
+
+    at_once(ends, agree)
+
+
+@pytest.mark.parametrize("change", [lambda _: None, with_a_key])
+def test_what_the_server_lists_since_comes_by_itself(
+    ends: dict[str, Machine], change: Callable[[Machine], None]
+) -> None:
+    """Where its list names the other API by now, the client goes there when it has started."""
+
+    def agree(machine: Machine) -> None:
+        change(machine)
+        data = machine.data
+        data["models"][data["default_model"]].pop("protocol", None)
+        machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+        machine.server.behaviour.models = ({**MODELS[0], "protocol": "anthropic"},)
+        stays = change is with_a_key and machine.client.version in before("0.27.0")
+        verdict = examined(machine, machine.proxies).verdict
+        assert verdict.works is (False if stays else None), verdict
+        assert (verdict.recommendation == "start") is not stays
+        assert not machine.ask().answered
+        for command in verdict.next:
+            run(machine, command, machine.proxies)
+        if not stays:
+            assert examined(machine, machine.proxies).verdict.works is True
+            assert machine.ask().answered
+            assert lets_in(machine.server, machine.ask_on_terminal())
+
+    at_once(ends, agree)
+
+
+def test_a_name_of_the_users_own_keeps_its_protocol(ends: dict[str, Machine]) -> None:
+    """The list says nothing of a model that the client has not made."""
+
+    def agree(machine: Machine) -> None:
+        data = machine.data
+        data["models"]["fast"] = {**data["models"][MANAGED_MODEL], "protocol": "anthropic"}
+        data["default_model"] = "fast"
+        machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+        assert examined(machine, machine.proxies).verdict.works is True
+        assert machine.ask().answered
         assert lets_in(machine.server, machine.ask_on_terminal())
 
     at_once(ends, agree)

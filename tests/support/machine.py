@@ -29,7 +29,7 @@ MANAGED_MODEL = "kimi-code/kimi-for-coding"
 OWN_MODEL = "kimifix/kimi-for-coding"
 
 _SECONDS_FOR_A_RUN = 120
-_SECONDS_FOR_MODELS = 10
+_SECONDS_FOR_MODELS, _SECONDS_FOR_MORE = 10, 2
 
 # Where Node keeps what it has made of the client's 20 MB of JavaScript, for the next run.
 _COMPILED = {"NODE_COMPILE_CACHE": str(registry.folder("compiled"))}
@@ -216,10 +216,18 @@ class Machine:
             yield terminal
 
     def start(self) -> None:
-        """Start the client on a terminal, and end it when it has written its models anew."""
-        before = self.config.read_bytes()
+        """Start the client on a terminal, and end it when it has written its models anew.
+
+        It does that for one provider after the other.
+        """
+        before, patience = self.config.read_bytes(), _SECONDS_FOR_MODELS
+
+        def is_written() -> bool:
+            return self.config.read_bytes() != before
+
         with self.full_screen():
-            wait_for(lambda: self.config.read_bytes() != before, _SECONDS_FOR_MODELS)
+            while wait_for(is_written, patience):
+                before, patience = self.config.read_bytes(), _SECONDS_FOR_MORE
 
     def ask_on_terminal(self, *arguments: str) -> Request:
         """Ask one question on a terminal, and return what the client has sent."""
