@@ -265,15 +265,13 @@ def _require_usable(
         place, missing = f"models.{alias}", "max_context_size" if has_name else "model"
         wrong = f"`{place}` lacks `{missing}`"
     if wrong:
-        alone = Document({"models": {alias: document.models[alias]}})
-        is_its_own = "model" in model and document.misfit in (None, alone.misfit)
-        is_mended = is_its_own and is_new and _is_restored(machine, alias, model)
-        if is_mended:
-            wrong = f"{wrong}, and on a terminal kimi-code mends that for itself"
+        gets_along = "model" in model and is_new and _is_restored(machine, alias, model)
+        if gets_along:
+            wrong = f"{wrong}, and on a terminal alone kimi-code gets along with that"
         # A newer client may take more, and the older engine of a newer one does.
         is_known = machine.version == version <= NEWEST_KNOWN
         advice = "mend it, or choose another model with /model"
-        raise UnsentError("default", wrong, advice, client_can=is_mended or not is_known)
+        raise UnsentError("default", wrong, advice, client_can=gets_along or not is_known)
     protocol, is_anthropic = model.get("protocol"), provider.get("type") == "anthropic"
     if protocol in ("openai_responses", "google-genai", *(("openai",) if is_anthropic else ())):
         fact = f"`{alias}` has the protocol `{protocol}`, by which kimifix cannot ask"
@@ -301,8 +299,8 @@ def _with_credential(
 def _is_restored(machine: Machine, alias: str, model: _Entry) -> bool:
     """Tell whether this entry is one that kimi-code, on a terminal, writes anew when it starts.
 
-    From 0.33.0 on it mends what keeps it from being read, too; `kimi -p` does neither (run, each
-    with what does not last: 0.25.0, 0.33.0, 0.38.0, 2.1.0).
+    From 0.33.0 on it does without what keeps the models from being read, too; `kimi -p` does
+    neither (run, each with what does not last: 0.25.0, 0.33.0, 0.38.0, 2.1.0).
     """
     if not alias.startswith("kimi-code/") or "provider_id" in model:
         return False

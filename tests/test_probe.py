@@ -491,6 +491,7 @@ def test_a_newer_client_may_take_other_values(
     works: bool | None,
 ) -> None:
     """A value that no known version takes, in any model, keeps kimi-code from all of them."""
+    apply(kimifix)
     add(config, '[models.odd]\nprovider = "other"\nmodel = "odd"\nprotocol = "morse"')
     result = kimifix("doctor", "--probe", "--json")
     assert (result.code, result.json["works"]) == (1, works)

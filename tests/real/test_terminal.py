@@ -107,6 +107,7 @@ def test_a_name_among_its_own_is_taken_away(ends: dict[str, Machine]) -> None:
         (MANAGED_MODEL, {"max_context_size": -1}),
         (MANAGED_MODEL, {"protocol": "odd"}),
         (MANAGED_MODEL, {"name": ""}),
+        ("other/model", {"protocol": "odd"}),
     ],
 )
 def test_what_it_gets_along_with_is_left_to_it(
