@@ -85,21 +85,34 @@ def probe(
     judged = _on_terminal(machine, now, judged, answers, lasting)
     taken = candidates[judged.open or answers[0].probe]
     steps = _next(machine, judged, taken)
+    notes = [*judged.notes, *_notes(machine, judged, taken, answers, steps, notes)]
+    return Probed(tuple(answers), judged, steps, taken.request, tuple(notes))
+
+
+def _notes(
+    machine: Machine,
+    judged: Judgement,
+    taken: _Candidate,
+    answers: list[Answer],
+    steps: tuple[str, ...],
+    unasked: list[str],
+) -> list[str]:
+    """Return what else should be known; ``unasked`` says why no more was asked."""
     if judged.recommendation.startswith("apply") and not steps:
-        notes = [f"first rename the provider `{OWN}`, which kimifix did not write"]
-    elif judged.verdict == "quota" and len(answers) < judging.MOST_REQUESTS:
-        notes = [*usage(taken.out.base_url, taken.out.secret, _network(machine))]
-    elif judged.recommendation == "keep" and judged.open:
-        notes = [f"`{taken.command}` takes the milder route"]
-    elif judged.verdict == "overload" and judged.open and not steps:
+        return [f"first rename the provider `{OWN}`, which kimifix did not write"]
+    if judged.verdict == "quota" and len(answers) < judging.MOST_REQUESTS:
+        return [*usage(taken.out.base_url, taken.out.secret, _network(machine))]
+    if judged.recommendation == "keep" and judged.open:
+        return [f"`{taken.command}` takes the milder route"]
+    if judged.verdict == "overload" and judged.open and not steps:
         tried = f"{taken.command} --verify" if taken.request else taken.command
-        notes.append(f"if it stays so, try `{tried}`")
-    elif judged.recommendation not in ("none", "update") or judged.verdict not in _LEADS_ON:
-        notes = []
+        return [*unasked, f"if it stays so, try `{tried}`"]
+    matters = judged.recommendation in ("none", "update") and judged.verdict in _LEADS_ON
+    notes = unasked if matters else []
     needed = features.oldest_node(features.NEWEST_KNOWN)
     if judged.recommendation == "update" and (node := machine.node) and node < needed:
-        notes.append(f"first update Node to 22.19 or later: here it is {node}")
-    return Probed(tuple(answers), judged, steps, taken.request, (*judged.notes, *notes))
+        return [*notes, f"first update Node to 22.19 or later: here it is {node}"]
+    return notes
 
 
 def _on_terminal(
