@@ -129,8 +129,11 @@ def _on_terminal(
         may_differ = judged.verdict == "identity" and is_open
     if not may_differ or len(answers) == judging.MOST_REQUESTS or not _is_relisted(machine, now):
         return judged
-    answers.append(_ask(machine, _candidate("now", replace(now, surface=by_list))))
-    told = judged.works, answers[-1].verdict
+    other = _candidate("now", replace(now, surface=by_list))
+    there = next((answer for answer in answers if answer.probe[:3] == other.probe[:3]), None)
+    if there is None:
+        answers.append(there := _ask(machine, other))
+    told = judged.works, there.verdict
     if told == (False, "accepted"):
         # A `protocol` that is listed comes into the config, one that is not may stay there.
         row = "start" if by_list == "anthropic" else "terminal"

@@ -50,7 +50,7 @@ class Server:
     def __init__(self) -> None:
         self.answers: dict[Question, Row | None] = {}
         self.otherwise: Row | None = None
-        self.usage: dict[str, Any] | None = None
+        self.data: dict[str, Any] | None = None
         self.asked: list[Question] = []
         self.stub = Stub(self._talk)
 
@@ -68,7 +68,7 @@ class Server:
         self.asked.append(question)
         row = self.answers.get(question, self.otherwise)
         if request.line.startswith("GET"):
-            body = response(404) if self.usage is None else response(200, self.usage)
+            body = response(404) if self.data is None else response(200, self.data)
         elif row is None:
             body = response(200, COMPLETION, "content-type: text/event-stream")
         else:
@@ -263,6 +263,22 @@ def test_what_else_is_open_is_asked_mildest_first(
     result = kimifix("doctor", "--probe", "--json")
     assert server.asked == asked
     assert result.json["recommendation"] == recommendation
+
+
+def test_what_the_server_lists_by_now_needs_no_fix(
+    kimifix: Kimifix, server: Server, config: Path
+) -> None:
+    """The client goes there by itself when it has started; nothing is asked twice."""
+    server.lets_in(ANTHROPIC)
+    server.data = {"data": [{"id": "kimi-for-coding", "protocol": "anthropic"}]}
+    result = kimifix("doctor", "--probe", "--json")
+    assert server.asked == [HONEST, ANTHROPIC, MODELS]
+    assert (result.json["works"], result.json["recommendation"]) == (None, "start")
+    assert result.json["next"] == ["kimi", "kimifix doctor --probe"]
+    before = config.read_bytes()
+    auto = apply(kimifix, "--route", "auto", code=1)
+    assert "no fix is needed" in auto.err
+    assert config.read_bytes() == before
 
 
 @pytest.mark.parametrize("row", [*catalogue.ROWS, *catalogue.NO_ROWS], ids=str)
@@ -987,7 +1003,7 @@ def test_a_quota_names_its_windows(
 ) -> None:
     """The client's own usage address is asked once, with the same credential."""
     server.otherwise = catalogue.QUOTA
-    server.usage = USAGE if readable else None
+    server.data = USAGE if readable else None
     result = kimifix("doctor", "--probe", "--json")
     assert server.asked == [HONEST, USAGES]
     assert server.stub.requests[1].line == "GET /coding/v1/usages HTTP/1.1"
