@@ -14,7 +14,7 @@ from kimifix.credentials import AskKey, Wanted
 from kimifix.draft import Request
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.outgoing import Outgoing, describe
+from kimifix.outgoing import Outgoing, describe, is_remade
 from kimifix.server import judgement as judging
 from kimifix.server.answers import CATALOGUE, Answer, Probe, Surface, Way
 from kimifix.server.judgement import Judgement
@@ -123,14 +123,12 @@ def _on_terminal(
     ``lasting`` is the route that is the same in both.
     """
     by_list: Surface = "openai" if now.surface == "anthropic" else "anthropic"
-    may_differ = judged.verdict in ("accepted", "identity")
-    if by_list == "anthropic":
-        is_open = judged.open is not None and judged.open.surface == by_list
-        may_differ = judged.verdict == "identity" and is_open
-    if not may_differ or len(answers) == judging.MOST_REQUESTS or not _is_relisted(machine, now):
-        return judged
     other = _candidate("now", replace(now, surface=by_list))
     there = next((answer for answer in answers if answer.probe[:3] == other.probe[:3]), None)
+    may_differ = judged.verdict == "identity" or (judged.works and by_list == "openai")
+    may_differ = may_differ and (there is None or (there.verdict == "accepted") is not judged.works)
+    if not may_differ or len(answers) == judging.MOST_REQUESTS or not _is_relisted(machine, now):
+        return judged
     if there is None:
         answers.append(there := _ask(machine, other))
     told = judged.works, there.verdict
@@ -144,15 +142,10 @@ def _on_terminal(
 
 
 def _is_relisted(machine: Machine, out: Outgoing) -> bool:
-    """Tell whether kimi-code, on a terminal, goes to the other surface than by `kimi -p`.
-
-    For a model under the name that it makes itself, of its own provider and of one that has a
-    key for the same server, there the server's list has the `protocol` (run: 0.25.0 to 2.1.0).
-    """
-    has_key = out.credential == "key" and features.has("key-refresh", machine.rules)
-    is_same = out.base_url == str(machine.document.managed.get("base_url")).strip()
-    owner = "kimi-code" if out.provider == MANAGED else out.provider if has_key and is_same else ""
-    if (out.kind, out.alias) != ("kimi", f"{owner}/{out.model}"):
+    """Tell whether kimi-code goes to the other surface by the server's list of models."""
+    owner = "kimi-code" if out.provider == MANAGED else out.provider
+    is_named = (out.kind, out.alias) == ("kimi", f"{owner}/{out.model}")
+    if not (is_named and is_remade(machine, out.alias)):
         return False
     listed = protocols(out.base_url, out.secret, _network(machine))
     is_other = (listed.get(out.model) == "anthropic") != (out.surface == "anthropic")

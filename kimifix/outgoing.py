@@ -265,7 +265,7 @@ def _require_usable(
         place, missing = f"models.{alias}", "max_context_size" if has_name else "model"
         wrong = f"`{place}` lacks `{missing}`"
     if wrong:
-        gets_along = "model" in model and is_new and _is_restored(machine, alias, model)
+        gets_along = "model" in model and is_new and is_remade(machine, alias)
         if gets_along:
             wrong = f"{wrong}, and on a terminal alone kimi-code gets along with that"
         # A newer client may take more, and the older engine of a newer one does.
@@ -297,17 +297,28 @@ def _with_credential(
 
 
 def _is_restored(machine: Machine, alias: str, model: _Entry) -> bool:
-    """Tell whether this entry is one that kimi-code, on a terminal, writes anew when it starts.
+    """Tell whether this entry is lost when kimi-code, on a terminal, writes its own anew."""
+    is_its_own = alias.startswith("kimi-code/") and "provider_id" not in model
+    return is_its_own and is_remade(machine, alias)
 
-    From 0.33.0 on it does without what keeps the models from being read, too; `kimi -p` does
-    neither (run, each with what does not last: 0.25.0, 0.33.0, 0.38.0, 2.1.0).
+
+def is_remade(machine: Machine, alias: str) -> bool:
+    """Tell whether kimi-code, on a terminal, makes this model by the server's list when it starts.
+
+    It does for its own provider, and from 0.27.0 on for one that has a key for the same server,
+    whatever keeps the models of the config from being read; `kimi -p` does not (run, each with
+    what does not last: 0.25.0, 0.27.0, 0.33.0, 0.38.0, 2.1.0).
     """
-    if not alias.startswith("kimi-code/") or "provider_id" in model:
+    document, (owner, slash, _) = machine.document, alias.partition("/")
+    managed, other, login = document.managed, document.providers.get(owner, {}), machine.login
+    if not slash or Document({"providers": document.providers}).misfit:
         return False
-    managed, login = machine.document.managed, machine.login
-    is_asked = managed.get("type") == "kimi" and not managed.get("api_key_env")
-    is_read = Document({"providers": machine.document.providers}).misfit is None
-    return is_asked and is_read and login is not None and login.serves(machine.now)
+    if owner == "kimi-code":
+        is_asked = managed.get("type") == "kimi" and not managed.get("api_key_env")
+        return is_asked and login is not None and login.serves(machine.now)
+    is_same = _text(other.get("base_url")) == _text(managed.get("base_url"))
+    has_key = other.get("type") == "kimi" and _text(other.get("api_key")) is not None
+    return is_same and has_key and features.has("key-refresh", machine.rules)
 
 
 def _changing(machine: Machine, about: Literal["default", "provider"], fact: str) -> UnsentError:

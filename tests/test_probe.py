@@ -358,7 +358,7 @@ def test_a_name_for_the_services_needs_the_header_route(
     """The milder route has no name to give, so it is not asked for."""
     server.lets_in(LEGACY, ANTHROPIC)
     apply(kimifix, "--route", "auto", "--services")
-    assert server.asked == [HONEST, LEGACY]
+    assert server.asked == [HONEST, LEGACY, MODELS]
     assert tomllib.loads(config.read_text())["providers"]["kimifix"]["type"] == "kimi"
 
 

@@ -102,21 +102,25 @@ def test_a_name_among_its_own_is_taken_away(ends: dict[str, Machine]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fault"),
+    ("name", "fault", "patched"),
     [
-        (MANAGED_MODEL, {"max_context_size": -1}),
-        (MANAGED_MODEL, {"protocol": "odd"}),
-        (MANAGED_MODEL, {"name": ""}),
-        ("other/model", {"protocol": "odd"}),
+        (MANAGED_MODEL, {"max_context_size": -1}, False),
+        (MANAGED_MODEL, {"protocol": "odd"}, False),
+        (MANAGED_MODEL, {"name": ""}, False),
+        ("other/model", {"protocol": "odd"}, False),
+        ("other/model", {"protocol": "odd"}, True),
     ],
 )
 def test_what_it_gets_along_with_is_left_to_it(
-    machines: dict[str, Machine], name: str, fault: Model
+    machines: dict[str, Machine], name: str, fault: Model, patched: bool
 ) -> None:
     """From 0.33.0 on, and with an empty name, which is a fault in the newest alone."""
 
     def agree(machine: Machine) -> None:
         machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
+        if patched:
+            words: tuple[str | Path, ...] = ("apply", "--yes", "--key-stdin", "--home")
+            assert machine.kimifix(*words, machine.home, stdin=KEY).code == 0
         data = machine.data
         data["models"][name].update(fault)
         machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
