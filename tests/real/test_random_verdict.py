@@ -1,7 +1,8 @@
 """The verdict beside the real client, on configs, environments and logins made by chance.
 
 Each case is a patch or none, and one to four changes of what decides where a request goes.
-The client is asked once a case and version; what it has sent is then put to every server.
+The client is asked once a case and version; what it has sent is then put to every server, and
+in a deep run, now and then, what it sends on a terminal.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 import tomlkit
-from support.kimi_server import KEY
+from support.kimi_server import KEY, Behaviour
 from support.machine import Machine
 from support.rounds import seeds
 from support.verdicts import BAD_KEY, SERVERS, Ways, at_once, examined, lets_in
@@ -173,17 +174,21 @@ def agree(machine: Machine, *, seed: int, deep: bool) -> None:
         (machine.home / name).write_text(chance.choice(FILES[name]), encoding="utf-8")
     # Nobody leaves this machine, whatever address is left out: the proxy passes nothing on.
     env = machine.proxies
-    if chance.random() < 0.3:
+    is_on_terminal = deep and chance.random() < 0.3
+    if is_on_terminal:
+        env |= machine.led_to_server
+    elif chance.random() < 0.3:
         for name in chance.sample([*ENVIRONMENT], chance.randint(1, 3)):
             env[name] = led(chance.choice(ENVIRONMENT[name]), places)
     server.behaviour.chat_identities |= {"kimi_code_cli", "foo"}
     turn = machine.ask(**env)
     sent = turn.chats[0] if turn.chats else None
     assert turn.answered == lets_in(server, sent)
-    ways = Ways(machine, env)
+    ways, working = Ways(machine, env), list[Behaviour]()
     for name, behaviour in SERVERS.items():
         server.behaviour = behaviour
         report = examined(machine, env)
+        working += [behaviour] if report.verdict.works else []
         told, answered = report.verdict.works, lets_in(server, sent)
         if told not in (None, answered):
             given = {name: env[name] for name in ENVIRONMENT if name in env}
@@ -196,3 +201,7 @@ def agree(machine: Machine, *, seed: int, deep: bool) -> None:
         name, server.behaviour = chance.choice([*SERVERS.items()])
         report = examined(machine, env, verify=True)
         assert report.verdict.works is lets_in(server, sent), (name, report.findings["verify"])
+    if is_on_terminal and working:
+        there = machine.ask_on_terminal()
+        for server.behaviour in working:
+            assert lets_in(server, there)

@@ -149,7 +149,7 @@ class Machine:
         return {"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": "127.0.0.1"}
 
     @property
-    def _led_to_server(self) -> dict[str, str]:
+    def led_to_server(self) -> dict[str, str]:
         """The variables that lead a new login to the server; a config made so needs none."""
         return {"KIMI_CODE_BASE_URL": self.server.base_url, "KIMI_CODE_OAUTH_HOST": self.server.url}
 
@@ -194,7 +194,7 @@ class Machine:
 
     def log_in(self) -> Turn:
         """Run `kimi login`, which a server stands behind that approves at once."""
-        return self.kimi("login", **self._led_to_server)
+        return self.kimi("login", **self.led_to_server)
 
     def sign_in(self) -> None:
         """Run `kimi login` where it must succeed."""
@@ -208,7 +208,7 @@ class Machine:
     @contextmanager
     def full_screen(self, *arguments: str) -> Iterator[Terminal]:
         """Start the client on a terminal and trust the project; ready for the first line."""
-        env = self.env | self._led_to_server
+        env = self.env | self.led_to_server
         command: list[str | Path] = [self.client.programs / "kimi", *arguments]
         with Terminal(command, env, self.project) as terminal:
             self._trust(terminal)
