@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import translations
@@ -90,6 +93,20 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         bash.touch()
         monkeypatch.setenv("KIMI_SHELL_PATH", str(bash))
     monkeypatch.chdir(user)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _without_names() -> Iterator[None]:
+    """No resolver is asked: what it says, and when, is different on each machine."""
+    resolve = socket.getaddrinfo
+
+    def known(host: str, *arguments: Any, **named: Any) -> Any:
+        flags = 0 if host == "localhost" else socket.AI_NUMERICHOST
+        return resolve(host, *arguments, **{"flags": flags, **named})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", known)
+        yield
 
 
 @pytest.fixture

@@ -1130,11 +1130,13 @@ def test_a_proxy_serves_the_versions_that_take_one(
     kimifix: Kimifix, server: Server, *, works: bool
 ) -> None:
     """The others ask directly, so kimifix does."""
-    with Stub(tunnel_to(server.stub.port)) as proxy:
+    with Stub(tunnel_to(server.stub.port)) as proxy, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
         env = {
             "KIMI_MODEL_NAME": "m",
             "KIMI_MODEL_API_KEY": KEY,
-            "KIMI_MODEL_BASE_URL": "http://kimi.invalid/v1",
+            # This machine, by an address that no client takes for loopback.
+            "KIMI_MODEL_BASE_URL": f"http://0.0.0.0:{closed.getsockname()[1]}/v1",
             "HTTP_PROXY": f"http://127.0.0.1:{proxy.port}",
         }
         result = kimifix("doctor", "--probe", "--json", env=env)
