@@ -124,7 +124,7 @@ def _on_terminal(
     """
     by_list: Surface = "openai" if now.surface == "anthropic" else "anthropic"
     other = _candidate("now", replace(now, surface=by_list))
-    there = next((answer for answer in answers if answer.probe[:3] == other.probe[:3]), None)
+    there = next((answer for answer in answers if judging.tells(answer, other.probe)), None)
     may_differ = judged.verdict == "identity" or (judged.works and by_list == "openai")
     may_differ = may_differ and (there is None or (there.verdict == "accepted") is not judged.works)
     if not may_differ or len(answers) == judging.MOST_REQUESTS or not _is_relisted(machine, now):

@@ -54,7 +54,7 @@ def next_probe(
     verdicts = tuple(answer.verdict for answer in answers)
     if is_enough or any(verdict in _ABOUT_THE_ACCOUNT for verdict in verdicts):
         return None
-    rest = [probe for probe in probes if not any(_tells(answer, probe) for answer in answers)]
+    rest = [probe for probe in probes if not any(tells(answer, probe) for answer in answers)]
     if verdicts[:1] == ("overload",):
         return _after_overload(answers, verdicts, rest)
     if verdicts == ("server",):  # it may be one side of the server alone
@@ -86,7 +86,7 @@ def _settled(answers: Sequence[Answer]) -> Sequence[Answer]:
     return answers[1:] if len(answers) > 1 and answers[0].meaning.passes else answers
 
 
-def _tells(answer: Answer, probe: Probe) -> bool:
+def tells(answer: Answer, probe: Probe) -> bool:
     """Tell whether ``answer`` tells what the one to ``probe`` would be."""
     known = answer.probe
     if answer.verdict == "identity":
@@ -125,7 +125,7 @@ def judge(
         return _hands_off(account, account.meaning.meaning, patched)
     got = (answer for answer in answers if answer.verdict == "accepted")
     if now and (answered := next((a for a in got if a.probe == now.probe), None)):
-        same = next((p for p in probes if p.way == "revert" and _tells(answered, p)), None)
+        same = next((p for p in probes if p.way == "revert" and tells(answered, p)), None)
         judged = _answered(answered, same or opened, patched, named)
         again = f"the server did not answer at once ({first}): kimi-code asks again by itself"
         return judged if answered is first else replace(judged, notes=(again,))
