@@ -310,12 +310,12 @@ def is_remade(machine: Machine, alias: str) -> bool:
     what does not last: 0.25.0, 0.27.0, 0.33.0, 0.38.0, 2.1.0).
     """
     document, (owner, slash, _) = machine.document, alias.partition("/")
-    managed, other, login = document.managed, document.providers.get(owner, {}), machine.login
+    managed, other = document.managed, document.providers.get(owner, {})
     if not slash or Document({"providers": document.providers}).misfit:
         return False
     if owner == "kimi-code":
         is_asked = managed.get("type") == "kimi" and not managed.get("api_key_env")
-        return is_asked and login is not None and login.serves(machine.now)
+        return is_asked and machine.login is not None and machine.login.serves(machine.now)
     is_same = _text(other.get("base_url")) == _text(managed.get("base_url"))
     has_key = other.get("type") == "kimi" and _text(other.get("api_key")) is not None
     return is_same and has_key and features.has("key-refresh", machine.rules)
