@@ -317,7 +317,7 @@ def compare(
     }
     if anew is None:
         data["loop_control"] = {"max_retries_per_step": 1, "max_attempts_per_step": 1}
-    machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+    machine.write(data)
     env = {**dict.fromkeys(machine.proxies, ""), **env}
     (anew or bool)()
     turn = machine.ask(**env)

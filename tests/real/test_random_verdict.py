@@ -188,7 +188,8 @@ def agree(machine: Machine, *, seed: int, deep: bool) -> None:
     for name, behaviour in SERVERS.items():
         server.behaviour = behaviour
         report = examined(machine, env)
-        working += [behaviour] if report.verdict.works else []
+        if report.verdict.works:
+            working.append(behaviour)
         told, answered = report.verdict.works, lets_in(server, sent)
         if told not in (None, answered):
             given = {name: env[name] for name in ENVIRONMENT if name in env}
@@ -203,5 +204,6 @@ def agree(machine: Machine, *, seed: int, deep: bool) -> None:
         assert report.verdict.works is lets_in(server, sent), (name, report.findings["verify"])
     if is_on_terminal and working:
         there = machine.ask_on_terminal()
-        for server.behaviour in working:
+        for behaviour in working:
+            server.behaviour = behaviour
             assert lets_in(server, there)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tomlkit
 from support.kimi_server import KEY, MODELS
 from support.machine import MANAGED_MODEL, OWN_MODEL, Machine, before
 from support.verdicts import at_once, examined, lets_in, run
@@ -91,7 +90,7 @@ def test_a_name_among_its_own_is_taken_away(ends: dict[str, Machine]) -> None:
             data = machine.data
             data["models"][name] = data["models"][MANAGED_MODEL]
             data["default_model"] = name
-            machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+            machine.write(data)
             assert examined(machine, machine.proxies).verdict.works is works
             assert machine.ask().answered
             machine.start()
@@ -123,7 +122,7 @@ def test_what_it_gets_along_with_is_left_to_it(
             assert machine.kimifix(*words, machine.home, stdin=KEY).code == 0
         data = machine.data
         data["models"][name].update(fault)
-        machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+        machine.write(data)
         answered = machine.ask().answered
         is_old = machine.client.version in before("0.33.0")
         verdict = examined(machine, machine.proxies).verdict
@@ -144,7 +143,7 @@ def test_what_stands_in_for_a_model_of_the_users_own_lasts(
         data = machine.data
         data["models"][name] = {**data["models"][MANAGED_MODEL], "display_name": "Fast"}
         data["default_model"] = name
-        machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+        machine.write(data)
         was = machine.data
         words: tuple[str | Path, ...] = ("--yes", "--home", machine.home)
         assert machine.kimifix("apply", *words, "--key-stdin", stdin=KEY).code == 0
@@ -169,7 +168,7 @@ def edit(machine: Machine, change: Callable[[Model], None]) -> None:
         **{"type": "kimi", "base_url": machine.server.base_url, "api_key": KEY},
         "custom_headers": {"X-Msh-Platform": "kimi_cli"},
     }
-    machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+    machine.write(data)
 
 
 def by_hand(machine: Machine) -> None:
@@ -188,7 +187,7 @@ def with_a_key(machine: Machine) -> None:
     data["models"]["mine/kimi-for-coding"]["provider"] = "mine"
     data["default_model"] = "mine/kimi-for-coding"
     del data["providers"]["mine"]["custom_headers"]
-    machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+    machine.write(data)
 
 
 @pytest.mark.parametrize("change", [by_hand, with_a_key])
@@ -241,7 +240,7 @@ def test_what_the_server_lists_since_comes_by_itself(
         change(machine)
         data = machine.data
         data["models"][data["default_model"]].pop("protocol", None)
-        machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+        machine.write(data)
         machine.server.behaviour.models = ({**MODELS[0], "protocol": "anthropic"},)
         stays = change is with_a_key and machine.client.version in before("0.27.0")
         verdict = examined(machine, machine.proxies).verdict
@@ -265,7 +264,7 @@ def test_a_name_of_the_users_own_keeps_its_protocol(ends: dict[str, Machine]) ->
         data = machine.data
         data["models"]["fast"] = {**data["models"][MANAGED_MODEL], "protocol": "anthropic"}
         data["default_model"] = "fast"
-        machine.config.write_text(tomlkit.dumps(data), encoding="utf-8")
+        machine.write(data)
         assert examined(machine, machine.proxies).verdict.works is True
         assert machine.ask().answered
         assert lets_in(machine.server, machine.ask_on_terminal())

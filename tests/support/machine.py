@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomlkit
 from support import registry
 from support.clients import Client
 from support.command import Kimifix, Result
@@ -128,6 +129,10 @@ class Machine:
     def data(self) -> dict[str, Any]:
         """The data of the config."""
         return tomllib.loads(self.config.read_text(encoding="utf-8"))
+
+    def write(self, data: dict[str, Any]) -> None:
+        """Write ``data`` as the config."""
+        self.config.write_text(tomlkit.dumps(data), encoding="utf-8")
 
     @property
     def env(self) -> dict[str, str]:
