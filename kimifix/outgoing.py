@@ -197,7 +197,7 @@ def _described(
         base_url=base_url,
         own_platform=OWN_PLATFORM if kind == "kimi" else None,
         lowest=_of_variable(machine.env.get("KIMI_CODE_CUSTOM_HEADERS", "")),
-        custom=_strings(provider.get("custom_headers")),
+        custom=_renamed(machine, document, kind) | _strings(provider.get("custom_headers")),
     )
     yield told
     secret = _key(machine, version, provider, holder)
@@ -446,6 +446,23 @@ def _of_variable(text: str) -> dict[str, str]:
     for value in headers.values():
         register(value)
     return headers
+
+
+def _renamed(machine: Machine, document: Document, kind: str) -> dict[str, str]:
+    """Return the `User-Agent` by the name that the user has given to the client, if any.
+
+    It says no more of itself with `type = "anthropic"`, and with `kimi` it keeps its own name
+    (run: 0.32.0, which knows no other, 0.33.0, 0.38.0, 0.43.1, 2.1.0).
+    """
+    if kind != "anthropic" or not features.has("other-name", machine.rules):
+        return {}
+    section, env = _strings(document.data.get("identity")), machine.env
+    for field in ("slug", "name"):
+        given = _text(env.get(f"KIMI_CODE_IDENTITY_{field.upper()}"))
+        if name := given or _text(section.get(field)):
+            slug = "-".join(re.findall("[a-z0-9]+", name.lower())) or "agent"
+            return {"User-Agent": f"{slug}/{machine.version or NEWEST_KNOWN}"}
+    return {}
 
 
 def _strings(table: object) -> dict[str, str]:

@@ -930,6 +930,35 @@ def test_a_model_of_the_environment_is_what_goes_out(
 
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
+    ("version", "section", "variable", "agent"),
+    [
+        ("2.1.0", 'slug = "My Tool!"\nname = "Mine"', " ", "my-tool/2.1.0"),
+        ("2.1.0", 'name = "Mine"', None, "mine/2.1.0"),
+        ("2.1.0", 'name = "Mine"', "\u00fc", "agent/2.1.0"),
+        ("2.1.0", "", "a_b", "a-b/2.1.0"),
+        ("2.1.0", "", "", "kimi-code-cli/2.1.0"),
+        ("0.32.0", 'slug = "mine"', "mine", "kimi-code-cli/0.32.0"),
+    ],
+)
+def test_a_renamed_client_is_asked_for_by_its_name(
+    kimifix: Kimifix,
+    server: Server,
+    config: Path,
+    section: str,
+    variable: str | None,
+    agent: str,
+) -> None:
+    """By `User-Agent`, which is all that it says of itself on the Anthropic route with a key."""
+    apply(kimifix, "--route", "anthropic", key=KEY)
+    add(config, f"[identity]\n{section}")
+    server.lets_in(WITH_KEY)
+    env = {} if variable is None else {"KIMI_CODE_IDENTITY_SLUG": variable}
+    assert kimifix("doctor", "--probe", env=env).code == 0
+    assert server.stub.requests[0].header("user-agent") == agent
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize(
     ("version", "asked", "told"),
     [
         ("0.32.0", [HONEST], "is ignored by this version without KIMI_MODEL_API_KEY"),

@@ -15,8 +15,8 @@ _LONGEST = 256  # npm takes no longer ones
 Feature = Literal[
     "shared-login", "alias-protocol", "key-refresh", "thinking-enabled",
     "key-variable", "proxies", "alias-overrides", "keyless-model", "key-in-acp", "nameless-acp",
-    "lenient-config", "no-shell-key", "newer-node", "default-provider", "alias-base-url",
-    "new-engine", "one-engine",
+    "other-name", "lenient-config", "no-shell-key", "newer-node", "default-provider",
+    "alias-base-url", "new-engine", "one-engine",
 ]  # fmt: skip
 
 

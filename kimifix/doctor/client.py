@@ -185,6 +185,8 @@ _ENVIRONMENT = {
     "KIMI_CODE_OAUTH_HOST": "makes kimi-code use another login",
     "KIMI_OAUTH_HOST": "makes kimi-code use another login",
     "KIMI_CODE_CUSTOM_HEADERS": "adds headers to every request, below all others",
+    "KIMI_CODE_IDENTITY_NAME": "renames kimi-code where it sends no X-Msh header",
+    "KIMI_CODE_IDENTITY_SLUG": "renames kimi-code where it sends no X-Msh header",
     "KIMI_MODEL_NAME": "replaces the default model, whatever the config says",
     "KIMI_SECONDARY_MODEL": "replaces the model of subagents",
 }

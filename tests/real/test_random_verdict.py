@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import tomlkit
-from support.kimi_server import KEY, Behaviour
+from support.kimi_server import KEY, Behaviour, Request
 from support.machine import Machine
 from support.rounds import seeds
 from support.verdicts import BAD_KEY, SERVERS, Ways, at_once, examined, lets_in
@@ -36,6 +36,8 @@ ENVIRONMENT = {
     "KIMI_MODEL_ADAPTIVE_THINKING": ("2", " Yes "),
     "KIMI_MODEL_TEMPERATURE": ("abc", " .5 ", "0x1"),
     "KIMI_CODE_CUSTOM_HEADERS": ("X-Msh-Platform: kimi_cli", "x-msh-platform: foo", "X-Team: 7"),
+    "KIMI_CODE_IDENTITY_NAME": ("Älter", " "),
+    "KIMI_CODE_IDENTITY_SLUG": ("Acme!! x", "ü", " "),
     "KIMI_CODE_BASE_URL": ("{base}", "{elsewhere}"),
     "KIMI_CODE_OAUTH_HOST": ("{root}",),
     "KIMI_OAUTH_HOST": ("{root}",),
@@ -103,7 +105,10 @@ FILES = {
 TOP: dict[str, tuple[Any, ...]] = {
     "default_model": ("kimi-code/kimi-for-coding", "kimifix/kimi-for-coding", "other/model", " "),
     "default_provider": NAMES,
+    "identity": ({"slug": "My Tool!", "name": "Mine"}, {"slug": " ", "name": "Mine 2"}, {}),
 }
+# Headers that are not of who asks: they go by the body, the Node, or when a token was renewed.
+VOLATILE = ("content-length", "host", "authorization", "x-api-key", "anthropic-beta")
 
 
 def change(data: Any, chance: Random) -> None:
@@ -132,6 +137,13 @@ def led(value: Any, places: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: led(item, places) for key, item in value.items()}
     return value.format_map(places) if isinstance(value, str) and "{" in value else value
+
+
+def told(request: Request) -> tuple[str, dict[str, str]]:
+    """Return where a request goes, and its headers as far as they say who asks."""
+    headers = {name.lower(): value for name, value in request.headers}
+    left_out = [name for name in headers if name in VOLATILE or name.startswith("x-stainless-r")]
+    return request.path, {name: headers[name] for name in headers.keys() - {*left_out}}
 
 
 @pytest.mark.parametrize("seed", seeds(2))
@@ -184,14 +196,16 @@ def agree(machine: Machine, *, seed: int, deep: bool) -> None:
     turn = machine.ask(**env)
     sent = turn.chats[0] if turn.chats else None
     assert turn.answered == lets_in(server, sent)
-    ways, working = Ways(machine, env), list[Behaviour]()
+    ways, working, earlier = Ways(machine, env), list[Behaviour](), len(server.chats())
     for name, behaviour in SERVERS.items():
         server.behaviour = behaviour
         report = examined(machine, env)
+        if sent and (asked := server.chats()[earlier:]):
+            assert told(asked[0]) == told(sent)
         if report.verdict.works:
             working.append(behaviour)
-        told, answered = report.verdict.works, lets_in(server, sent)
-        if told not in (None, answered):
+        answered = lets_in(server, sent)
+        if report.verdict.works not in (None, answered):
             given = {name: env[name] for name in ENVIRONMENT if name in env}
             config = machine.config.read_text(encoding="utf-8")
             known = (name, report.verdict, sent and sent.headers, turn.err, given, config)
