@@ -10,7 +10,7 @@ import pytest
 from support.clients import client
 from support.command import Kimifix
 from support.kimi_server import KimiServer
-from support.machine import Machine, since
+from support.machine import VERSIONS, Machine, since
 from support.verdicts import at_once
 
 
@@ -65,7 +65,7 @@ def _signed_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, M
             version: Machine(
                 client(version), stack.enter_context(KimiServer()), tmp_path_factory.mktemp("login")
             )
-            for version in since("0.25.0")
+            for version in VERSIONS
         }
         for machine in machines.values():
             machine.home.mkdir(mode=0o700)
@@ -75,7 +75,7 @@ def _signed_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, M
 
 
 @pytest.fixture
-def machines(
+def all_machines(
     _signed_in: dict[str, Machine], tmp_path: Path, kimifix: Kimifix
 ) -> dict[str, Machine]:
     """For each version a machine that is signed in to a server of its own."""
@@ -86,6 +86,12 @@ def machines(
         machine.take_over(signed_in.home)
         machines[version] = machine
     return machines
+
+
+@pytest.fixture
+def machines(all_machines: dict[str, Machine]) -> dict[str, Machine]:
+    """Those of the versions that can share a login, but the first of them."""
+    return {version: all_machines[version] for version in since("0.25.0")}
 
 
 @pytest.fixture

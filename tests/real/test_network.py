@@ -12,7 +12,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +24,7 @@ from support.certificate import Certificate
 from support.kimi_server import ANSWER, KEY, KimiServer
 from support.machine import Machine
 from support.stub_server import Request, Stub, Talk, response, stream, tunnel_to
-from support.verdicts import at_once, examined
+from support.verdicts import at_once, examined, in_turn
 
 # Where a request leads, by the address of the server, and how: what is set in the environment,
 # and whether kimifix can tell. `api.kimi.test` is known to the proxy alone.
@@ -148,52 +147,47 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 
 def test_every_way_is_the_clients(
-    ends: dict[str, Machine], certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+    ends: dict[str, Machine], certificate: Certificate, monkeypatch: pytest.MonkeyPatch, deep: bool
 ) -> None:
     """What leads to an answer for kimi-code does for kimifix, and nothing else does."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))  # kimifix runs in this process
-    at_once(ends, partial(go_every_way, certificate=certificate))
 
-
-def go_every_way(machine: Machine, certificate: Certificate) -> None:
-    """Ask in every way of the table."""
-    server = machine.server
-    port = urlsplit(server.url).port or 0
-    with Stub(tunnel_to(port)) as proxy, Stub(passing_on(server), tls=certificate.context) as tls:
-        places = {
-            "base": server.base_url,
-            "port": port,
-            "proxy": proxy.port,
-            "tls": f"https://localhost:{tls.port}/coding/v1",
-            "certificate": certificate.path,
-        }
-        for name, (url, env, can_tell) in WAYS.items():
+    def go(machine: Machine, name: str, way: tuple[str, Mapping[str, str], bool]) -> None:
+        (url, env, can_tell), server = way, machine.server
+        port, answers = urlsplit(server.url).port or 0, passing_on(server)
+        with Stub(tunnel_to(port)) as proxy, Stub(answers, tls=certificate.context) as tls:
+            places = {
+                "base": server.base_url,
+                "port": port,
+                "proxy": proxy.port,
+                "tls": f"https://localhost:{tls.port}/coding/v1",
+                "certificate": certificate.path,
+            }
             led = {variable: value.format_map(places) for variable, value in env.items()}
             compare(machine, name, url.format_map(places), led, can_tell=can_tell)
 
+    in_turn(ends, WAYS, go, deep=deep)
 
-def test_every_header_is_the_clients(ends: dict[str, Machine]) -> None:
+
+def test_every_header_is_the_clients(ends: dict[str, Machine], deep: bool) -> None:
     """Some make its library refuse the request."""
-    at_once(ends, send_every_header)
+
+    def send(machine: Machine, name: str, value: str) -> None:
+        compare(machine, name, machine.server.base_url, {}, headers={name: value})
+
+    in_turn(ends, dict.fromkeys(HEADERS, "x"), send, deep=deep)
 
 
-def send_every_header(machine: Machine) -> None:
-    """Ask with each header of the table."""
-    for name in HEADERS:
-        compare(machine, name, machine.server.base_url, {}, headers={name: "x"})
-
-
-def test_every_answer_is_the_clients(ends: dict[str, Machine]) -> None:
+@pytest.mark.parametrize("kind", [*STREAMS])
+def test_every_answer_is_the_clients(ends: dict[str, Machine], kind: str, deep: bool) -> None:
     """It follows some redirects, waits behind interim answers, and needs a stream."""
-    at_once(ends, get_every_answer)
 
+    def get(machine: Machine, name: str, answer: tuple[bytes, bool]) -> None:
+        instead, can_tell = answer
+        with Stub(passing_on(machine.server, instead)) as stub:
+            compare(machine, name, stub.base_url, {}, kind=kind, can_tell=can_tell)
 
-def get_every_answer(machine: Machine) -> None:
-    """Ask for each answer of the table, on either surface."""
-    for kind in ("kimi", "anthropic"):
-        for name, (instead, can_tell) in {**ANSWERS, **STREAMS[kind]}.items():
-            with Stub(passing_on(machine.server, instead)) as stub:
-                compare(machine, name, stub.base_url, {}, kind=kind, can_tell=can_tell)
+    in_turn(ends, {**ANSWERS, **STREAMS[kind]}, get, deep=deep)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where a full queue swallows packets")
@@ -237,17 +231,15 @@ def swallowing(host: str, port: int) -> Iterator[None]:
         yield
 
 
-def test_what_passes_is_tried_again(ends: dict[str, Machine]) -> None:
+def test_what_passes_is_tried_again(ends: dict[str, Machine], deep: bool) -> None:
     """Whoever asks for the first time fails, and the next time gets an answer."""
-    at_once(ends, try_again)
 
-
-def try_again(machine: Machine) -> None:
-    """Ask each server of the table."""
-    for name, instead in ONCE.items():
+    def ask(machine: Machine, name: str, instead: bytes) -> None:
         flaky = Flaky(machine.server, instead)
         with Stub(flaky) as stub:
             compare(machine, name, stub.base_url, {}, anew=flaky.begin)
+
+    in_turn(ends, ONCE, ask, deep=deep)
 
 
 class Flaky:

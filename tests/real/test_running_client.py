@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from support.command import Result
@@ -17,6 +18,7 @@ from support.machine import (
     wait_until,
 )
 from support.terminal import ENTER
+from support.verdicts import at_once
 
 NEW_LIST = (*MODELS, model("kimi-next", "Kimi Next"))
 
@@ -44,54 +46,61 @@ class Started:
         return result
 
     def _run(self) -> None:
-        self._results.append(self._machine.kimifix(*self._arguments, **self._env))
+        home = self._machine.home
+        done = self._machine.kimifix(*self._arguments, "--home", home, **self._env)
+        self._results.append(done)
 
 
-@pytest.mark.parametrize(
-    ("version", "models"),
-    [
-        *(pytest.param(version, NEW_LIST, id=f"{version}-new-list") for version in VERSIONS),
-        # From 0.40 on the client writes even a list in which nothing is new.
-        *(pytest.param(version, MODELS, id=f"{version}-same-list") for version in since("0.40.0")),
-    ],
-)
+@pytest.mark.parametrize("models", [NEW_LIST, MODELS], ids=["new list", "same list"])
 def test_apply_during_a_model_refresh(
-    machine: Machine, models: tuple[dict[str, object], ...]
+    all_machines: dict[str, Machine], models: tuple[dict[str, Any], ...]
 ) -> None:
-    """What a client erases that writes a list it had asked for before is written again."""
-    machine.server.behaviour.models = models
-    machine.server.hold_models()
-    with machine.full_screen():
-        assert machine.server.models_asked.wait(30)
-        apply = Started(machine, "apply", "--yes", KIMIFIX_API_KEY=KEY)
-        wait_until(lambda: has_ours(machine), "the patch in the config")
-        assert apply.runs
-        machine.server.release_models()
-        done = apply.result()
-        assert "is running" in done.err
-    assert done.code == 0, done.err
-    assert has_ours(machine)
-    assert machine.data["default_model"] == OWN_MODEL
-    assert machine.ask().answered
+    """What a client erases that writes a list it had asked for before is written again.
+
+    From 0.40 on it writes even a list in which nothing is new.
+    """
+
+    def apply(machine: Machine) -> None:
+        machine.server.behaviour.models = models
+        machine.server.hold_models()
+        with machine.full_screen():
+            assert machine.server.models_asked.wait(30)
+            apply = Started(machine, "apply", "--yes", KIMIFIX_API_KEY=KEY)
+            wait_until(lambda: has_ours(machine), "the patch in the config")
+            assert apply.runs
+            machine.server.release_models()
+            done = apply.result()
+            assert "is running" in done.err
+        assert done.code == 0, done.err
+        assert has_ours(machine)
+        assert machine.data["default_model"] == OWN_MODEL
+        assert machine.ask().answered
+
+    versions = VERSIONS if models is NEW_LIST else since("0.40.0")
+    at_once({version: all_machines[version] for version in versions}, apply)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_revert_during_a_model_refresh(machine: Machine) -> None:
+def test_revert_during_a_model_refresh(all_machines: dict[str, Machine]) -> None:
     """What a client brings back that writes a list it had asked for before is taken out again."""
-    assert machine.kimifix("apply", "--yes", KIMIFIX_API_KEY=KEY).code == 0
-    machine.server.behaviour.models = NEW_LIST
-    machine.server.hold_models()
-    with machine.full_screen():
-        assert machine.server.models_asked.wait(30)
-        revert = Started(machine, "revert", "--yes")
-        wait_until(lambda: not has_ours(machine), "the config without us")
-        assert revert.runs
-        machine.server.release_models()
-        done = revert.result()
-        assert "is running" in done.err
-    assert done.code == 0, done.err
-    assert not has_ours(machine)
-    assert machine.data["default_model"] == MANAGED_MODEL
+
+    def revert(machine: Machine) -> None:
+        words = ("apply", "--yes", "--home", machine.home)
+        assert machine.kimifix(*words, KIMIFIX_API_KEY=KEY).code == 0
+        machine.server.behaviour.models = NEW_LIST
+        machine.server.hold_models()
+        with machine.full_screen():
+            assert machine.server.models_asked.wait(30)
+            revert = Started(machine, "revert", "--yes")
+            wait_until(lambda: not has_ours(machine), "the config without us")
+            assert revert.runs
+            machine.server.release_models()
+            done = revert.result()
+            assert "is running" in done.err
+        assert done.code == 0, done.err
+        assert not has_ours(machine)
+        assert machine.data["default_model"] == MANAGED_MODEL
+
+    at_once(all_machines, revert)
 
 
 @pytest.mark.parametrize("version", since("0.20.2")[-1:])

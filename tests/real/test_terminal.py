@@ -111,7 +111,7 @@ def test_a_name_among_its_own_is_taken_away(ends: dict[str, Machine]) -> None:
     ],
 )
 def test_what_it_gets_along_with_is_left_to_it(
-    machines: dict[str, Machine], name: str, fault: Model, patched: bool
+    ends: dict[str, Machine], name: str, fault: Model, patched: bool
 ) -> None:
     """From 0.33.0 on, and with an empty name, which is a fault in the newest alone."""
 
@@ -130,7 +130,7 @@ def test_what_it_gets_along_with_is_left_to_it(
         if not is_old:
             assert lets_in(machine.server, machine.ask_on_terminal())
 
-    at_once(machines, agree)
+    at_once(ends, agree)
 
 
 @pytest.mark.parametrize("name", ["fast", "kimi-code/fast"])

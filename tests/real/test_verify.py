@@ -19,8 +19,10 @@ from support.kimi_server import KEY
 from support.machine import OWN_MODEL, Machine, since
 from support.rounds import rounds
 
-VERSIONS = pytest.mark.parametrize("version", since("0.20.2"))
-NEWEST = pytest.mark.parametrize("version", since("0.20.2")[-1:])
+SHARING = since("0.20.2")
+VERSIONS = pytest.mark.parametrize("version", SHARING)
+ENDS = pytest.mark.parametrize("version", dict.fromkeys(SHARING[:1] + SHARING[-1:]))
+NEWEST = pytest.mark.parametrize("version", SHARING[-1:])
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def trial(machine: Machine, kimifix: Kimifix, temporary: Path) -> Trial:
         pytest.param("anthropic", "key", False, id="anthropic-key"),
     ],
 )
-@VERSIONS
+@ENDS
 def test_an_answer_leads_to_the_change(
     trial: Trial, route: str, credential: str, is_expired: bool
 ) -> None:
@@ -146,7 +148,7 @@ def test_an_overload_is_told_after_few_requests(trial: Trial) -> None:
     assert trial.now() == trial.before
 
 
-@VERSIONS
+@ENDS
 def test_doctor_agrees_with_the_client(trial: Trial) -> None:
     """`doctor --verify` exits 0 where `kimi -p` answers and 1 where it does not."""
     machine = trial.machine

@@ -30,7 +30,6 @@ MANAGED_MODEL = "kimi-code/kimi-for-coding"
 OWN_MODEL = "kimifix/kimi-for-coding"
 
 _SECONDS_FOR_A_RUN = 120
-_SECONDS_FOR_MODELS, _SECONDS_FOR_MORE = 10, 2
 
 # Where Node keeps what it has made of the client's 20 MB of JavaScript, for the next run.
 _COMPILED = {"NODE_COMPILE_CACHE": str(registry.folder("compiled"))}
@@ -223,28 +222,31 @@ class Machine:
     def start(self) -> None:
         """Start the client on a terminal, and end it when it has written its models anew.
 
-        It does that for one provider after the other.
+        It asks for the list of one provider after the other.
         """
-        before, patience = self.config.read_bytes(), _SECONDS_FOR_MODELS
+        before, asked, patience = self.config.read_bytes(), self.server.models_asked, 10
+        asked.clear()
 
-        def is_written() -> bool:
-            return self.config.read_bytes() != before
+        def goes_on() -> bool:
+            return asked.is_set() or self.config.read_bytes() != before
 
         with self.full_screen():
-            while wait_for(is_written, patience):
-                before, patience = self.config.read_bytes(), _SECONDS_FOR_MORE
+            while wait_for(goes_on, patience):
+                asked.clear()
+                before, patience = self.config.read_bytes(), 2
 
     def ask_on_terminal(self, *arguments: str) -> Request:
         """Ask one question on a terminal, and return what the client has sent."""
         earlier, question = len(self.server.chats()), "What is the answer?"
         with self.full_screen(*arguments) as terminal:
-            # What is typed while it starts may be lost, and ENTER may come to be a new line.
-            for _ in range(10):
+            # What is typed while it starts may be lost, and ENTER right behind a text is taken for
+            # a new line of it; behind a question that was sent it does nothing.
+            for _ in range(30):
                 if question not in terminal.text:
                     terminal.write(question)
                     wait_for(lambda: question in terminal.text, 1)
                 terminal.write(ENTER)
-                if wait_for(lambda: self.server.chats()[earlier:], 2):
+                if wait_for(lambda: self.server.chats()[earlier:], 0.5):
                     break
         return self.server.chats()[earlier]
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from support import catalogue
@@ -20,6 +21,8 @@ from kimifix.doctor import Report, doctor
 BAD_KEY = "sk-kimi-key-that-nobody-takes"
 ASKING = ("--probe", "--verify", "auto")  # what such a command does depends on the server
 _SUSPENDED = catalogue.SUSPENDED
+
+Case = TypeVar("Case")
 
 SERVERS: dict[str, Behaviour] = {
     "gate with both routes open": Behaviour(),
@@ -42,6 +45,24 @@ def at_once(machines: Mapping[str, Machine], act: Callable[[Machine], object]) -
         if (failed := done.exception()) is not None:
             failed.add_note(f"kimi-code {version}")
             raise failed
+
+
+def in_turn(
+    machines: Mapping[str, Machine],
+    cases: Mapping[str, Case],
+    act: Callable[[Machine, str, Case], object],
+    *,
+    deep: bool,
+) -> None:
+    """Let ``act`` try each case on one of the machines, by turns; in a deep run on all of them."""
+    versions = [*machines]
+
+    def try_some(machine: Machine) -> None:
+        first = versions.index(machine.client.version)
+        for name in [*cases][0 if deep else first :: 1 if deep else len(versions)]:
+            act(machine, name, cases[name])
+
+    at_once(machines, try_some)
 
 
 def examined(machine: Machine, env: Mapping[str, str], *, verify: bool = False) -> Report:
