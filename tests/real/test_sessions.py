@@ -9,7 +9,7 @@ from support.machine import Machine, Turn, since
 
 
 # From 0.33.0 on a session whose alias is gone cannot go on by itself.
-@pytest.mark.parametrize("version", ["0.33.0", *since("0.20.2")])
+@pytest.mark.parametrize("version", ["0.33.0", *since("0.20.2")[:1], *since("0.20.2")[-1:]])
 def test_a_session_goes_on_by_the_other_provider(machine: Machine) -> None:
     """The newest session is offered after each change, and answers as the new provider does."""
     machine.server.behaviour.chat_identities |= {"kimi_code_cli"}

@@ -19,7 +19,7 @@ from support.verdicts import at_once, examined
 
 @pytest.mark.parametrize("version", ["18.20", "20.20", "22.14", "22.15"])
 def test_verdict_knows_on_which_node_the_client_starts(
-    machines: dict[str, Machine], version: str
+    ends: dict[str, Machine], version: str
 ) -> None:
     """Old versions start on Node 20, new ones on 22.15: all of them ask for 22.19."""
 
@@ -31,10 +31,10 @@ def test_verdict_knows_on_which_node_the_client_starts(
         verdict = examined(machine, env).verdict
         assert verdict.works is starts, verdict
 
-    at_once(machines, agree)
+    at_once(ends, agree)
 
 
-def test_verdict_knows_a_file_that_node_cannot_load_first(machines: dict[str, Machine]) -> None:
+def test_verdict_knows_a_file_that_node_cannot_load_first(ends: dict[str, Machine]) -> None:
     """As in a terminal of an editor that has been updated since: nothing starts there."""
     for name in ("-r /gone/bootloader", '--import="/gone/my loader.js"', "--no-warnings"):
         env = {"NODE_OPTIONS": name}
@@ -44,11 +44,11 @@ def test_verdict_knows_a_file_that_node_cannot_load_first(machines: dict[str, Ma
             verdict = examined(machine, {**machine.proxies, **env}).verdict
             assert verdict.works is machine.ask(**env).answered, verdict
 
-        at_once(machines, agree)
+        at_once(ends, agree)
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="root mounts a disk")
-def test_verdict_knows_a_full_disk(machines: dict[str, Machine], tmp_path: Path) -> None:
+def test_verdict_knows_a_full_disk(ends: dict[str, Machine], tmp_path: Path) -> None:
     """The client ends where it has no room to write down its session."""
 
     def agree(machine: Machine) -> None:
@@ -67,7 +67,7 @@ def test_verdict_knows_a_full_disk(machines: dict[str, Machine], tmp_path: Path)
         finally:
             subprocess.run(("/bin/umount", "-l", machine.home), check=True)
 
-    at_once(machines, agree)
+    at_once(ends, agree)
 
 
 def file_for_sessions(machine: Machine) -> None:
@@ -131,25 +131,25 @@ def device_of_somebody(machine: Machine) -> None:
     ids=lambda fault: fault.__name__,
 )
 def test_verdict_knows_what_the_client_needs_of_its_home(
-    machines: dict[str, Machine], fault: Callable[[Machine], None], monkeypatch: pytest.MonkeyPatch
+    ends: dict[str, Machine], fault: Callable[[Machine], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends where it cannot begin a session or a request, whatever the server would answer."""
     answered = {}
-    for machine in machines.values():
+    for machine in ends.values():
         machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
         fault(machine)
 
     def ask(machine: Machine) -> None:
         answered[machine.home] = machine.ask().answered
 
-    at_once(machines, ask)
-    for version, machine in machines.items():
+    at_once(ends, ask)
+    for version, machine in ends.items():
         monkeypatch.chdir(Path(machine.project))
         verdict = examined(machine, machine.proxies).verdict
         assert verdict.works is answered[machine.home], (version, verdict)
 
 
-def test_the_client_needs_git_bash_on_windows(machines: dict[str, Machine], tmp_path: Path) -> None:
+def test_the_client_needs_git_bash_on_windows(ends: dict[str, Machine], tmp_path: Path) -> None:
     """It ends without one, and answers with the one that KIMI_SHELL_PATH names.
 
     Node is told to say that it runs on Windows: the folders in which the client looks are
@@ -166,4 +166,4 @@ def test_the_client_needs_git_bash_on_windows(machines: dict[str, Machine], tmp_
         assert "Git Bash was not found" in refused.err
         assert machine.ask(**env, KIMI_SHELL_PATH="/bin/bash").answered
 
-    at_once(machines, ask)
+    at_once(ends, ask)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.kimi_server import KEY, MODELS
 from support.machine import MANAGED_MODEL, OWN_MODEL, Machine, before
-from support.verdicts import at_once, examined, lets_in, run
+from support.verdicts import at_once, examined, in_turn, lets_in, run
 
 Model = dict[str, Any]
 
@@ -57,13 +57,14 @@ def renamed(model: Model) -> None:
     model["model"] = "another"
 
 
-@pytest.mark.parametrize("change", [led_away, led_nowhere, gone, renamed])
-def test_what_it_writes_anew_is_left_to_it(
-    ends: dict[str, Machine], change: Callable[[Model], None]
-) -> None:
+CHANGES = {change.__name__: change for change in (led_away, renamed, led_nowhere, gone)}
+
+
+def test_what_it_writes_anew_is_left_to_it(ends: dict[str, Machine], deep: bool) -> None:
     """Print mode does not: before it has started on a terminal, the verdict is open."""
 
-    def agree(machine: Machine) -> None:
+    def agree(machine: Machine, _: str, change: Callable[[Model], None]) -> None:
+        before, identities = machine.config.read_bytes(), machine.server.behaviour.chat_identities
         edit(machine, change)
         verdict = examined(machine, machine.proxies).verdict
         assert verdict.works is None, verdict
@@ -77,8 +78,10 @@ def test_what_it_writes_anew_is_left_to_it(
         machine.server.behaviour.chat_identities |= {"kimi_code_cli"}
         assert examined(machine, machine.proxies).verdict.works is True
         assert machine.ask().answered
+        machine.config.write_bytes(before)
+        machine.server.behaviour.chat_identities = identities
 
-    at_once(ends, agree)
+    in_turn(ends, CHANGES, agree, deep=deep)
 
 
 def test_a_name_among_its_own_is_taken_away(ends: dict[str, Machine]) -> None:

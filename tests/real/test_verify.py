@@ -20,9 +20,7 @@ from support.machine import OWN_MODEL, Machine, since
 from support.rounds import rounds
 
 SHARING = since("0.20.2")
-VERSIONS = pytest.mark.parametrize("version", SHARING)
-ENDS = pytest.mark.parametrize("version", dict.fromkeys(SHARING[:1] + SHARING[-1:]))
-NEWEST = pytest.mark.parametrize("version", SHARING[-1:])
+ENDS, NEWEST = [*dict.fromkeys(SHARING[:1] + SHARING[-1:])], SHARING[-1:]
 
 
 @pytest.fixture
@@ -77,15 +75,14 @@ def trial(machine: Machine, kimifix: Kimifix, temporary: Path) -> Trial:
 
 
 @pytest.mark.parametrize(
-    ("route", "credential", "is_expired"),
+    ("version", "route", "credential", "is_expired"),
     [
-        pytest.param("header", "login", True, id="header-expired"),
-        pytest.param("header", "key", False, id="header-key"),
-        pytest.param("anthropic", "login", False, id="anthropic-login"),
-        pytest.param("anthropic", "key", False, id="anthropic-key"),
+        *((version, "header", "login", True) for version in ENDS),
+        *((version, "header", "key", False) for version in NEWEST),
+        *((version, "anthropic", "login", False) for version in NEWEST),
+        *((version, "anthropic", "key", False) for version in ENDS),
     ],
 )
-@ENDS
 def test_an_answer_leads_to_the_change(
     trial: Trial, route: str, credential: str, is_expired: bool
 ) -> None:
@@ -126,7 +123,7 @@ def test_a_key_is_read_from_its_variable(trial: Trial) -> None:
     assert chat.credential == KEY
 
 
-@VERSIONS
+@pytest.mark.parametrize("version", SHARING)
 def test_a_refusal_changes_nothing(trial: Trial) -> None:
     """What the server says is explained, and config, home and state are as they were."""
     trial.machine.server.behaviour.chat_identities = frozenset()
@@ -137,7 +134,7 @@ def test_a_refusal_changes_nothing(trial: Trial) -> None:
     assert trial.now() == trial.before
 
 
-@VERSIONS
+@pytest.mark.parametrize("version", SHARING)
 def test_an_overload_is_told_after_few_requests(trial: Trial) -> None:
     """The client does not ask for minutes, whichever name its version has for the setting."""
     trial.machine.server.behaviour.overloaded = True
@@ -148,7 +145,7 @@ def test_an_overload_is_told_after_few_requests(trial: Trial) -> None:
     assert trial.now() == trial.before
 
 
-@ENDS
+@pytest.mark.parametrize("version", ENDS)
 def test_doctor_agrees_with_the_client(trial: Trial) -> None:
     """`doctor --verify` exits 0 where `kimi -p` answers and 1 where it does not."""
     machine = trial.machine
@@ -161,7 +158,7 @@ def test_doctor_agrees_with_the_client(trial: Trial) -> None:
         assert (done.code == 0) == machine.ask().answered == (arguments[:1] == ("apply",))
 
 
-@NEWEST
+@pytest.mark.parametrize("version", NEWEST)
 def test_what_starts_something_stays_out(trial: Trial, tmp_path: Path) -> None:
     """Hooks and MCP servers of the user do not run while a change is tried out."""
     witness = tmp_path / "witness"
@@ -196,7 +193,7 @@ def started(trial: Trial) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-@NEWEST
+@pytest.mark.parametrize("version", NEWEST)
 def test_killed_at_any_moment_it_has_changed_nothing(trial: Trial) -> None:
     """Config, home and state are as before, and the next run sweeps what the killed one left."""
     moments = random.Random(7)

@@ -37,10 +37,10 @@ SERVERS: dict[str, Behaviour] = {
 }
 
 
-def at_once(machines: Mapping[str, Machine], act: Callable[[Machine], object]) -> None:
-    """Let ``act`` do its work on all machines at once, and name the version where it fails."""
+def at_once(cases: Mapping[str, Case], act: Callable[[Case], object]) -> None:
+    """Let ``act`` do its work for all versions at once, and name the one where it fails."""
     with ThreadPoolExecutor() as pool:
-        running = {version: pool.submit(act, machine) for version, machine in machines.items()}
+        running = {version: pool.submit(act, case) for version, case in cases.items()}
     for version, done in running.items():
         if (failed := done.exception()) is not None:
             failed.add_note(f"kimi-code {version}")
@@ -60,7 +60,11 @@ def in_turn(
     def try_some(machine: Machine) -> None:
         first = versions.index(machine.client.version)
         for name in [*cases][0 if deep else first :: 1 if deep else len(versions)]:
-            act(machine, name, cases[name])
+            try:
+                act(machine, name, cases[name])
+            except BaseException as failed:
+                failed.add_note(name)
+                raise
 
     at_once(machines, try_some)
 
