@@ -33,7 +33,9 @@ if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer `--deep`."""
-    parser.addoption("--deep", action="store_true", help="try ten times as many cases")
+    parser.addoption(
+        "--deep", action="store_true", help="try ten times as many cases, and all versions"
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
