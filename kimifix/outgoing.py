@@ -8,6 +8,7 @@ It is stricter in one: a login goes to the server that it was made for and to no
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -197,7 +198,7 @@ def _described(
         base_url=base_url,
         own_platform=OWN_PLATFORM if kind == "kimi" else None,
         lowest=_of_variable(machine.env.get("KIMI_CODE_CUSTOM_HEADERS", "")),
-        custom=_renamed(machine, document, kind) | _strings(provider.get("custom_headers")),
+        custom=_renamed(machine, kind) | _strings(provider.get("custom_headers")),
     )
     yield told
     secret = _key(machine, version, provider, holder)
@@ -448,7 +449,7 @@ def _of_variable(text: str) -> dict[str, str]:
     return headers
 
 
-def _renamed(machine: Machine, document: Document, kind: str) -> dict[str, str]:
+def _renamed(machine: Machine, kind: str) -> dict[str, str]:
     """Return the `User-Agent` by the name that the user has given to the client, if any.
 
     It says no more of itself with `type = "anthropic"`, and with `kimi` it keeps its own name
@@ -456,9 +457,11 @@ def _renamed(machine: Machine, document: Document, kind: str) -> dict[str, str]:
     """
     if kind != "anthropic" or not features.has("other-name", machine.rules):
         return {}
-    section, env = _strings(document.data.get("identity")), machine.env
+    section: dict[str, str] = {}
+    with suppress(KimifixError):  # one that cannot be read has no say
+        section = _strings(machine.document.data.get("identity"))
     for field in ("slug", "name"):
-        given = _text(env.get(f"KIMI_CODE_IDENTITY_{field.upper()}"))
+        given = _text(machine.env.get(f"KIMI_CODE_IDENTITY_{field.upper()}"))
         if name := given or _text(section.get(field)):
             slug = "-".join(re.findall("[a-z0-9]+", name.lower())) or "agent"
             return {"User-Agent": f"{slug}/{machine.version or NEWEST_KNOWN}"}
