@@ -12,6 +12,7 @@ import pytest
 import tomlkit
 from support.command import Kimifix
 from support.configs import LOGGED_IN, install_client, sign_in, write_config
+from support.platforms import alike
 
 from kimifix.config import routes
 from kimifix.config.document import Document
@@ -44,6 +45,7 @@ def config(home: Path, client: None) -> Path:
 # Once more
 
 
+@alike
 @pytest.mark.parametrize(
     "options",
     [

@@ -18,6 +18,7 @@ from support import catalogue
 from support.catalogue import Row
 from support.command import Kimifix, Result
 from support.configs import LOGGED_IN, install_client, sign_in, slot_at, write_config
+from support.platforms import alike
 from support.stub_server import Request, Stub, response, stream, tunnel_to
 
 TOKEN = "token-of-the-login"
@@ -281,6 +282,7 @@ def test_what_the_server_lists_by_now_needs_no_fix(
     assert config.read_bytes() == before
 
 
+@alike
 @pytest.mark.parametrize("row", [*catalogue.ROWS, *catalogue.NO_ROWS], ids=str)
 def test_every_documented_answer_is_understood(
     kimifix: Kimifix, server: Server, config: Path, row: Row
@@ -471,6 +473,7 @@ def lost_provider(config: Path) -> None:
     config.write_text(config.read_text().replace("[providers.kimifix", "[providers.gone"))
 
 
+@alike
 @pytest.mark.parametrize(
     ("change", "fact", "commands"),
     [
@@ -521,6 +524,7 @@ OTHER_LOGIN = 'oauth = { storage = "file", key = "oauth/x", oauth_host = "http:/
 HALF = '[providers.other]\ntype = "openai"\noauth = { storage = "file" }'
 
 
+@alike
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     ("version", "line", "works", "fact"),
@@ -928,6 +932,7 @@ def test_a_model_of_the_environment_is_what_goes_out(
     assert request.header("X-Team") == "seven"
 
 
+@alike
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     ("version", "section", "variable", "agent"),
@@ -1064,6 +1069,7 @@ def test_auto_leaves_alone_what_is_not_needed(
     assert config.read_bytes() == before
 
 
+@alike
 @pytest.mark.parametrize(
     ("let_in", "applied", "key", "route", "credential"),
     [

@@ -12,6 +12,7 @@ import pytest
 import tomlkit
 from support.command import Kimifix
 from support.configs import LOGGED_IN, install_client, sign_in, write_config
+from support.platforms import alike
 
 SEARCH, FETCH = "[services.moonshot_search", "[services.moonshot_fetch"
 WITHOUT = LOGGED_IN.partition(SEARCH)[0]
@@ -59,6 +60,7 @@ def finding(kimifix: Kimifix, check: str) -> dict[str, Any]:
     return next(f for f in kimifix("doctor", "--json").json["findings"] if f["check"] == check)
 
 
+@alike
 @SHAPED
 def test_the_services_that_there_are_get_the_header(
     kimifix: Kimifix, config: Path, text: str, count: int
@@ -79,6 +81,7 @@ def test_the_services_that_there_are_get_the_header(
     assert config.read_bytes() == text.encode()
 
 
+@alike
 @SHAPED
 def test_foreign_edits_stay_where_the_header_goes(
     kimifix: Kimifix, config: Path, text: str, count: int
