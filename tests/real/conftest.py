@@ -10,7 +10,7 @@ import pytest
 from support.clients import client
 from support.command import Kimifix
 from support.kimi_server import KimiServer
-from support.machine import VERSIONS, Machine, since
+from support.machine import VERSIONS, Machine, oldest_and_newest, since
 from support.verdicts import at_once
 
 # Makes a machine of a version, with the user's folder, signed in to the version's own server.
@@ -71,7 +71,6 @@ def machines(all_machines: dict[str, Machine]) -> dict[str, Machine]:
 
 
 @pytest.fixture
-def ends(machines: dict[str, Machine], deep: bool) -> dict[str, Machine]:
+def ends(machines: dict[str, Machine]) -> dict[str, Machine]:
     """The oldest and the newest version; all of them in a deep run."""
-    versions = [*machines]
-    return machines if deep else {name: machines[name] for name in (versions[0], versions[-1])}
+    return {version: machines[version] for version in oldest_and_newest([*machines])}

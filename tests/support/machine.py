@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import tomlkit
-from support import registry
+from support import registry, rounds
 from support.clients import Client
 from support.command import Kimifix, Result
 from support.kimi_server import ANSWER, KimiServer, Request
@@ -30,6 +30,7 @@ MANAGED_MODEL = "kimi-code/kimi-for-coding"
 OWN_MODEL = "kimifix/kimi-for-coding"
 
 _SECONDS_FOR_A_RUN = 120
+_SECONDS_FOR_A_LIST, _SECONDS_FOR_MORE = 10, 2
 
 # Where Node keeps what it has made of the client's 20 MB of JavaScript, for the next run.
 _COMPILED = {"NODE_COMPILE_CACHE": str(registry.folder("compiled"))}
@@ -43,6 +44,11 @@ def since(oldest: str) -> list[str]:
 def before(first: str) -> list[str]:
     """Return the versions to test that are older than ``first``."""
     return [version for version in VERSIONS if version not in since(first)]
+
+
+def oldest_and_newest(versions: list[str]) -> list[str]:
+    """Return the oldest and the newest of ``versions``; in a deep run all of them."""
+    return versions if rounds.FACTOR > 1 else [*dict.fromkeys(versions[:1] + versions[-1:])]
 
 
 def cells(*versions: str) -> list[Any]:
@@ -224,7 +230,8 @@ class Machine:
 
         It asks for the list of one provider after the other.
         """
-        before, asked, patience = self.config.read_bytes(), self.server.models_asked, 10
+        before, asked = self.config.read_bytes(), self.server.models_asked
+        patience = _SECONDS_FOR_A_LIST
         asked.clear()
 
         def goes_on() -> bool:
@@ -233,7 +240,7 @@ class Machine:
         with self.full_screen():
             while wait_for(goes_on, patience):
                 asked.clear()
-                before, patience = self.config.read_bytes(), 2
+                before, patience = self.config.read_bytes(), _SECONDS_FOR_MORE
 
     def ask_on_terminal(self, *arguments: str) -> Request:
         """Ask one question on a terminal, and return what the client has sent."""
