@@ -7,12 +7,12 @@ It is stricter in one: a login goes to the server that it was made for and to no
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from kimifix.client import features, login
+from kimifix.client import environment, features, login
 from kimifix.client.features import NEWEST_KNOWN, Version
 from kimifix.client.login import Login
 from kimifix.config import routes
@@ -20,29 +20,16 @@ from kimifix.config.document import MANAGED, OWN, Document
 from kimifix.config.routes import OWN_PLATFORM, PLATFORM_HEADER
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.secret import Secret, register
+from kimifix.secret import Secret
 from kimifix.steps import again, applying, by_itself, login_first, signing_in, starting
 from kimifix.words import RENEW, UPDATE, span, trimmed
 
-# With KIMI_MODEL_NAME the client puts an alias and a provider of these names before all others.
-_ENV_ALIAS, _ENV_PROVIDER = "__kimi_env_model__", "__kimi_env__"
 DEFAULT_BASES = {"kimi": "https://api.moonshot.ai/v1", "anthropic": "https://api.anthropic.com"}
 _CREDENTIALS = ("api_key", "api_key_env", "oauth")
 _LOOPBACK = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])([:/].*)?")
 _VENDOR = re.compile(
     r"https?://([\w-]+\.)*(kimi\.(com|ai)|moonshot\.(cn|ai))([:/][^@]*)?", re.ASCII
 )
-# Which values KIMI_MODEL_… may have. With another one the model of KIMI_MODEL_NAME is ignored:
-# of the type before 0.33.0, of the last two since then, for before they end the client.
-_COUNT = r"\d*[1-9]\d*"
-_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|0(x[\da-f]+|o[0-7]+|b[01]+)"
-_SAMPLING = ("TEMPERATURE", "TOP_P")
-_TAKEN = {
-    **dict.fromkeys(("MAX_CONTEXT_SIZE", "MAX_OUTPUT_SIZE"), _COUNT),
-    "ADAPTIVE_THINKING": "1|true|yes|on|0|false|no|off",
-    "PROVIDER_TYPE": "kimi|anthropic|openai",
-    **dict.fromkeys(_SAMPLING, _NUMBER),
-}
 _NO_SECRET = Secret("")
 _Surface = Literal["openai", "anthropic"]
 _Entry = Mapping[str, Any]  # of `[providers]` or `[models]`
@@ -93,7 +80,7 @@ class Outgoing:
     @property
     def is_of_environment(self) -> bool:
         """Whether KIMI_MODEL_NAME has replaced the default model, whatever the config says."""
-        return self.alias == _ENV_ALIAS
+        return self.alias == environment.ALIAS
 
     @property
     def platform(self) -> str | None:
@@ -143,7 +130,7 @@ def goes_by_environment(machine: Machine) -> bool:
     """Tell whether KIMI_MODEL_NAME makes the default model, and the config need not be read."""
     version = machine.rules
     is_free = features.has("lenient-config", version) or not os.path.exists(machine.home.config)  # noqa: PTH110
-    return is_free and _of_environment(machine.env, version) is not None
+    return is_free and environment.config(machine.env, version) is not None
 
 
 def _described(
@@ -152,8 +139,8 @@ def _described(
     """Yield the description, each time with more in it; raises ``UnsentError`` where it ends."""
     version = machine.rules
     document = document or document_read(machine)
-    if alias is None and (made := _of_environment(machine.env, version)):
-        document, alias = made, _ENV_ALIAS
+    if alias is None and (made := environment.config(machine.env, version)):
+        document, alias = Document(made), environment.ALIAS
     alias = alias or document.default
     yield (told := Outgoing(alias))
     model = document.models.get(alias)
@@ -197,7 +184,7 @@ def _described(
         surface=surface,
         base_url=base_url,
         own_platform=OWN_PLATFORM if kind == "kimi" else None,
-        lowest=_of_variable(machine.env.get("KIMI_CODE_CUSTOM_HEADERS", "")),
+        lowest=environment.headers(machine.env),
         custom=_renamed(machine, kind) | _strings(provider.get("custom_headers")),
     )
     yield told
@@ -208,37 +195,6 @@ def _described(
     yield (told := replace(told, credential="login"))
     found = _login(machine, version, provider, told, holder)
     yield replace(told, secret=found.token or _NO_SECRET, renewable=found.renewable)
-
-
-def _of_environment(env: Mapping[str, str], version: Version) -> Document | None:
-    """Return what the environment makes of the config, None where that stays as it is."""
-    names = ("NAME", "API_KEY", "BASE_URL")
-    name, key, base_url = (_text(env.get(f"KIMI_MODEL_{n}")) for n in names)
-    kind = env.get("KIMI_MODEL_PROVIDER_TYPE", "kimi")
-    if not features.has("keyless-model", version):
-        name = name if key else None
-        # Run: 0.25.0 takes ` KIMI ` and an empty one, too, 0.38.0 and 2.1.0 do not.
-        kind = kind.strip().lower() or "kimi"
-    if name is None or ignored_for(env, version):
-        return None
-    provider = {"type": kind, "base_url": base_url, "api_key": key}
-    model = {"provider": _ENV_PROVIDER, "model": name, "max_context_size": 1}
-    return Document({"providers": {_ENV_PROVIDER: provider}, "models": {_ENV_ALIAS: model}})
-
-
-def ignored_for(env: Mapping[str, str], version: Version) -> str | None:
-    """Return the variable for whose value the client ignores KIMI_MODEL_NAME, None for none."""
-    is_new = features.has("keyless-model", version)
-    left_out = ("PROVIDER_TYPE",) if is_new else _SAMPLING
-    return next(_unfit(env, (name for name in _TAKEN if name not in left_out)), None)
-
-
-def _unfit(env: Mapping[str, str], names: Iterable[str]) -> Iterator[str]:
-    """Yield the variables of a model that are set to what the client does not take."""
-    for name in names:
-        text = _text(env.get(f"KIMI_MODEL_{name}"))
-        if text and not re.fullmatch(_TAKEN[name], text, re.IGNORECASE | re.ASCII):
-            yield f"KIMI_MODEL_{name}"
 
 
 def _require_usable(
@@ -255,11 +211,8 @@ def _require_usable(
         if not wrong and not model.get("base_url", alias).strip():  # run: 0.29.0 to 0.32.0
             wrong = f"`models.{alias}` has an empty `base_url`, and kimi-code uses it"
         is_kimi = provider.get("type") == "kimi" and model.get("protocol") != "anthropic"
-        ends = (
-            f"{name} is no number, which ends kimi-code"
-            for name in _unfit(machine.env, _SAMPLING if is_kimi else ())
-        )
-        wrong = wrong or next(ends, None)
+        if not wrong and is_kimi and (name := environment.no_number(machine.env)):
+            wrong = f"{name} is no number, which ends kimi-code"
     sent = model.get("name", model.get("model"))
     has_name = bool(sent) if features.has("default-provider", version) else sent is not None
     if not wrong and not (has_name and "max_context_size" in model):
@@ -288,7 +241,7 @@ def _with_credential(
     comes from ``shell``.
     """
     variable = f"{str(told.kind).upper()}_API_KEY"
-    key = _text(provider.get("api_key")) or _strings(provider.get("env")).get(variable)
+    key = trimmed(provider.get("api_key")) or _strings(provider.get("env")).get(variable)
     provider = {**provider, "api_key": key}
     if own := {name: model[name] for name in ("api_key", "oauth") if model.get(name)}:
         return told.alias, {**provider, **dict.fromkeys(_CREDENTIALS), **own}
@@ -317,8 +270,8 @@ def is_remade(machine: Machine, alias: str) -> bool:
     if owner == "kimi-code":
         is_asked = managed.get("type") == "kimi" and not managed.get("api_key_env")
         return is_asked and machine.login is not None and machine.login.serves(machine.now)
-    is_same = _text(other.get("base_url")) == _text(managed.get("base_url"))
-    has_key = other.get("type") == "kimi" and _text(other.get("api_key")) is not None
+    is_same = trimmed(other.get("base_url")) == trimmed(managed.get("base_url"))
+    has_key = other.get("type") == "kimi" and trimmed(other.get("api_key")) is not None
     return is_same and has_key and features.has("key-refresh", machine.rules)
 
 
@@ -339,7 +292,7 @@ def _unasked(told: Outgoing, kind: str, provider: _Entry) -> UnsentError:
 def _base_url(vendor: str, model: _Entry, provider: _Entry, shell: Mapping[str, str]) -> str:
     """Return where the request goes, by the first that says so."""
     variable = f"{vendor.upper()}_BASE_URL"
-    named = _text(model.get("base_url")) or _text(provider.get("base_url"))
+    named = trimmed(model.get("base_url")) or trimmed(provider.get("base_url"))
     named = named or _strings(provider.get("env")).get(variable) or shell.get(variable)
     return (named or DEFAULT_BASES[vendor]).strip()
 
@@ -366,7 +319,7 @@ def _key(machine: Machine, version: Version, provider: _Entry, holder: str) -> S
 
     ``holder`` is the provider or the alias that has the credential.
     """
-    key, variable = _text(provider.get("api_key")), _text(provider.get("api_key_env"))
+    key, variable = trimmed(provider.get("api_key")), trimmed(provider.get("api_key_env"))
     oauth = isinstance(provider.get("oauth"), Mapping)
     if variable and not features.has("key-variable", version):
         if not key and not oauth:
@@ -379,7 +332,7 @@ def _key(machine: Machine, version: Version, provider: _Entry, holder: str) -> S
         raise UnsentError(
             "credential", fact, "leave one of `api_key`, `api_key_env`, `env` and `oauth`"
         )
-    given = _text(machine.env.get(variable)) if variable else None
+    given = trimmed(machine.env.get(variable)) if variable else None
     if variable and not given:
         fact = f"{variable} is not set, from which kimi-code takes its key"
         raise UnsentError("credential", fact, f"set {variable} where kimi-code is started")
@@ -387,7 +340,7 @@ def _key(machine: Machine, version: Version, provider: _Entry, holder: str) -> S
     if not value and not oauth:
         fact = f"the provider `{holder}` has neither a login nor a key"
         advice = "sign in, or give it a key"
-        if holder == _ENV_PROVIDER:
+        if holder == environment.PROVIDER:
             advice = "set KIMI_MODEL_API_KEY, or unset KIMI_MODEL_NAME"
         raise UnsentError("credential", fact, advice)
     return Secret(value) if value else None
@@ -438,41 +391,21 @@ def server_warnings(base_url: str) -> Iterator[str]:
             yield f"login or key go unencrypted to `{base_url}`"
 
 
-def _of_variable(text: str) -> dict[str, str]:
-    """Return the headers in KIMI_CODE_CUSTOM_HEADERS: lines of `Name: value`."""
-    pairs = (line.partition(":") for line in text.strip().split("\n"))
-    headers = {
-        name.strip(): value.strip() for name, colon, value in pairs if colon and name.strip()
-    }
-    for value in headers.values():
-        register(value)
-    return headers
-
-
 def _renamed(machine: Machine, kind: str) -> dict[str, str]:
     """Return the `User-Agent` by the name that the user has given to the client, if any.
 
     It says no more of itself with `type = "anthropic"`, and with `kimi` it keeps its own name
     (run: 0.32.0, which knows no other, 0.33.0, 0.38.0, 0.43.1, 2.1.0).
     """
-    if kind != "anthropic" or not features.has("other-name", machine.rules):
-        return {}
     section: dict[str, str] = {}
     with suppress(KimifixError):  # one that cannot be read has no say
         section = _strings(machine.document.data.get("identity"))
-    for field in ("slug", "name"):
-        given = _text(machine.env.get(f"KIMI_CODE_IDENTITY_{field.upper()}"))
-        if name := given or _text(section.get(field)):
-            slug = "-".join(re.findall("[a-z0-9]+", name.lower())) or "agent"
-            return {"User-Agent": f"{slug}/{machine.version or NEWEST_KNOWN}"}
-    return {}
+    slug = environment.slug(machine.env, section)
+    if slug is None or kind != "anthropic" or not features.has("other-name", machine.rules):
+        return {}
+    return {"User-Agent": f"{slug}/{machine.version or NEWEST_KNOWN}"}
 
 
 def _strings(table: object) -> dict[str, str]:
     items = table.items() if isinstance(table, Mapping) else ()
     return {key: value for key, value in items if isinstance(value, str)}
-
-
-def _text(value: object) -> str | None:
-    """Return a string without white space around it, None where that leaves nothing."""
-    return trimmed(value) or None if isinstance(value, str) else None

@@ -15,9 +15,14 @@ _BLANK = "\t\n\v\f\r \xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
 )
 
 
-def trimmed(text: str) -> str:
-    """Return ``text`` without the blanks at its ends, as JavaScript does."""
-    return text.strip(_BLANK)
+def filled(value: object) -> str | None:
+    """Return a text as it is, None where it is empty or no text."""
+    return value if isinstance(value, str) and value else None
+
+
+def trimmed(value: object) -> str | None:
+    """Return a text without the blanks at its ends, as JavaScript does; None for nothing left."""
+    return filled(value.strip(_BLANK)) if isinstance(value, str) else None
 
 
 def quoted(word: object) -> str:

@@ -157,8 +157,8 @@ def identity_headers(platform: str | None, version: str, home: Path, computer: C
     return headers
 
 
-def device_id(home: Path) -> str:
-    """Return the number of the device as the client sends it, empty where it has made none up.
+def device_id(home: Path) -> str | None:
+    """Return the number of the device as the client sends it, None where it has made none up.
 
     A character in it that no header can carry keeps the client from asking (run: 0.25.0,
     0.32.0, 0.33.0, 0.40.0, 2.1.0).

@@ -22,6 +22,7 @@ from kimifix.client.features import Version, parse_version
 from kimifix.client.home import Home, user_home
 from kimifix.errors import KimifixError
 from kimifix.reader import opened, read_json, read_text, tables
+from kimifix.words import filled
 
 Kind = Literal["client", "legacy", "unrelated", "unknown"]
 
@@ -186,7 +187,7 @@ def _package(target: Path, text: str) -> Install | None:
     """Return the npm package that ``target`` is a file of, or that it starts."""
     for folder in chain(list(target.parents)[:4], _started(target, text)):
         data = read_json(folder / "package.json") or {}
-        name, version = _word(data.get("name")), _word(data.get("version"))
+        name, version = filled(data.get("name")), filled(data.get("version"))
         if name == PACKAGE:
             origin = _origin_of(folder)
             on_node = "engines" in data and origin in _ON_PATH
@@ -222,7 +223,7 @@ def _behind_shim(path: Path) -> Install | None:
     ]
     found = {f.resolve(): data for f in packages if (data := read_json(f / "package.json"))}
     if found:
-        versions = {_word(data.get("version")) for data in found.values()}
+        versions = {filled(data.get("version")) for data in found.values()}
         version = versions.pop() if len(versions) == 1 else None
         body = next(iter(found)) if version else path
         return Install(body, "client", version, root.name.removeprefix("."))
@@ -277,13 +278,9 @@ def _native_version(env: Mapping[str, str], home: Home, user: Path) -> str | Non
                 told.append((unpacked.stat().st_mtime, unpacked.name))
     note = read_json(home.path / "updates" / "install.json") or {}
     success = note.get("lastSuccess")
-    if isinstance(success, dict) and (version := _word(success.get("version"))):
+    if isinstance(success, dict) and (version := filled(success.get("version"))):
         told.append((0.0, version))
         with suppress(ValueError, OverflowError):
             moment = datetime.fromisoformat(str(success.get("installedAt")))
             told.append((moment.timestamp(), version))
     return max(told)[1] if told else None
-
-
-def _word(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

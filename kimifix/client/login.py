@@ -12,6 +12,7 @@ from kimifix.client.home import DEFAULT_BASE_URL, Home
 from kimifix.reader import parsed
 from kimifix.reader import read as read_file
 from kimifix.secret import Secret, register
+from kimifix.words import filled
 
 DEFAULT_HOST = "https://auth.kimi.com"
 _DEFAULT_SLOT = "oauth/kimi-code"
@@ -71,13 +72,13 @@ def slot_of(provider: Mapping[str, Any], env: Mapping[str, str], *, managed: boo
     if not isinstance(oauth, Mapping):
         return None
     if not managed:
-        return _text(oauth.get("key")) or _DEFAULT_SLOT
+        return filled(oauth.get("key")) or _DEFAULT_SLOT
     host = env.get("KIMI_CODE_OAUTH_HOST", env.get("KIMI_OAUTH_HOST"))
     base = env.get("KIMI_CODE_BASE_URL")
     if host is None and base is None:
-        host = _text(oauth.get("oauth_host"))
+        host = filled(oauth.get("oauth_host"))
     host = (DEFAULT_HOST if host is None else host).strip().rstrip("/")
-    base = base if base is not None else _text(provider.get("base_url"))
+    base = base if base is not None else filled(provider.get("base_url"))
     base = (DEFAULT_BASE_URL if base is None else base).rstrip("/")
     if (host, base) == (DEFAULT_HOST, DEFAULT_BASE_URL):
         return _DEFAULT_SLOT
@@ -105,7 +106,7 @@ def is_at_home(
     if not managed:
         to = {**provider, "base_url": base_url}
         return slot_of(provider, {}, managed=False) == slot_of(to, {}, managed=True)
-    made_for = env.get("KIMI_CODE_BASE_URL", _text(provider.get("base_url")) or DEFAULT_BASE_URL)
+    made_for = env.get("KIMI_CODE_BASE_URL", filled(provider.get("base_url")) or DEFAULT_BASE_URL)
     return made_for.strip().rstrip("/") == base_url.rstrip("/")
 
 
@@ -125,7 +126,7 @@ def read(home: Home, slot: str) -> Login:
         return Login(slot, path, problem="it is not valid JSON")
     if not isinstance(data, dict):
         return Login(slot, path, problem="it is not a JSON object")
-    token, refresh = _text(data.get("access_token")), _text(data.get("refresh_token"))
+    token, refresh = filled(data.get("access_token")), filled(data.get("refresh_token"))
     if refresh:
         register(refresh)
     return Login(
@@ -144,7 +145,3 @@ def _moment(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value < _END_OF_TIME else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kimifix.client import features, sessions, shell
+from kimifix.client import environment, features, sessions, shell
 from kimifix.client.installs import Install
 from kimifix.doctor.finding import Finding, Status
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
-from kimifix.outgoing import describe, goes_by_environment, ignored_for
+from kimifix.outgoing import describe, goes_by_environment
 from kimifix.steps import by_itself
 from kimifix.words import UPDATE, octal, quoted, span, utc
 
@@ -200,7 +200,7 @@ def check_environment(machine: Machine) -> Finding:
     effects = {name: effect for name, effect in known.items() if machine.env.get(name)}
     if "KIMI_MODEL_NAME" in effects and not describe(machine).is_of_environment:
         effect = "is ignored by this version without KIMI_MODEL_API_KEY"
-        if unfit := ignored_for(machine.env, machine.rules):
+        if unfit := environment.ignored_for(machine.env, machine.rules):
             effect = f"is ignored, for kimi-code does not take that {unfit}"
         effects["KIMI_MODEL_NAME"] = effect
     if machine.engine != machine.version:
