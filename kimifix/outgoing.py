@@ -16,7 +16,7 @@ from kimifix.client import environment, features, login
 from kimifix.client.features import NEWEST_KNOWN, Version
 from kimifix.client.login import Login
 from kimifix.config import routes
-from kimifix.config.document import MANAGED, OWN, Document
+from kimifix.config.document import MANAGED, OWN, Document, misfit
 from kimifix.config.routes import OWN_PLATFORM, PLATFORM_HEADER
 from kimifix.errors import KimifixError
 from kimifix.machine import Machine
@@ -397,9 +397,11 @@ def _renamed(machine: Machine, kind: str) -> dict[str, str]:
     It says no more of itself with `type = "anthropic"`, and with `kimi` it keeps its own name
     (run: 0.32.0, which knows no other, 0.33.0, 0.38.0, 0.43.1, 2.1.0).
     """
-    section: dict[str, str] = {}
+    section = {}
     with suppress(KimifixError):  # one that cannot be read has no say
-        section = _strings(machine.document.data.get("identity"))
+        section = machine.document.data.get("identity", {})
+    if misfit(section, {"name": "", "slug": ""}):  # nor one of a wrong type (run: 0.33.0, 2.1.0)
+        section = {}
     slug = environment.slug(machine.env, section)
     if slug is None or kind != "anthropic" or not features.has("other-name", machine.rules):
         return {}

@@ -942,6 +942,9 @@ def test_a_model_of_the_environment_is_what_goes_out(
         ("2.1.0", 'name = "Mine"', "\u00fc", "agent/2.1.0"),
         ("2.1.0", "", "a_b", "a-b/2.1.0"),
         ("2.1.0", "", "", "kimi-code-cli/2.1.0"),
+        ("2.1.0", 'slug = "mine"\nname = 7', None, "kimi-code-cli/2.1.0"),
+        ("2.1.0", 'slug = 7\nname = "Mine"', "mine", "mine/2.1.0"),
+        ("2.1.0", 'slug = "mine"\nother = 7', None, "mine/2.1.0"),
         ("0.32.0", 'slug = "mine"', "mine", "kimi-code-cli/0.32.0"),
     ],
 )

@@ -105,7 +105,11 @@ FILES = {
 TOP: dict[str, tuple[Any, ...]] = {
     "default_model": ("kimi-code/kimi-for-coding", "kimifix/kimi-for-coding", "other/model", " "),
     "default_provider": NAMES,
-    "identity": ({"slug": "My Tool!", "name": "Mine"}, {"slug": " ", "name": "Mine 2"}, {}),
+    "identity": (
+        {"slug": "My Tool!", "name": "Mine"},
+        {"slug": " ", "name": "Mine 2"},
+        {"slug": "no", "name": 7},
+    ),
 }
 # Headers that are not of who asks: they go by the body, the Node, or when a token was renewed.
 VOLATILE = ("content-length", "host", "authorization", "x-api-key", "anthropic-beta")
