@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from kimifix import reader
 from kimifix.config.change import KeyPath
 from kimifix.config.document import MANAGED, Document
-from kimifix.config.edit import Edit, source_of
+from kimifix.config.edit import text_of
 from kimifix.secret import ADDRESS_NAME, MASK, is_secret_path, redact
 
 DUMMY = "kimifix-dummy"
@@ -59,30 +59,20 @@ def _source(
     base_url: str | None,
     more: Mapping[str, Any] | None = None,
 ) -> str:
-    # An empty text has no line that could be in the way: everything lands where it belongs.
-    edit = Edit("")
-    # Source: all versions read `telemetry`; print mode of 0.38.0 obeys nothing else.
-    edit.set(("telemetry",), "false")
     data = document.data
     names = [name for name in _COPIED["settings"] if name in data]
     if base_url is None or data.get("default_model") in aliases:
         names += {"default_model"} & data.keys()
-    values: dict[KeyPath, Any] = {(name,): _copy(data[name], (name,), base_url) for name in names}
-    values |= {(name,): value for name, value in (more or {}).items()}
-    for name in providers:
-        entry = document.providers[name]
-        values["providers", name] = copy = _copy(entry, ("provider",), base_url)
+    # Source: all versions read `telemetry`; print mode of 0.38.0 obeys nothing else.
+    copy = {"telemetry": False, **{name: _copy(data[name], (name,), base_url) for name in names}}
+    entries = {name: document.providers[name] for name in providers}
+    made = {name: _copy(entry, ("provider",), base_url) for name, entry in entries.items()}
+    for name, entry in entries.items():
         if base_url and not (isinstance(entry.get("base_url"), str) and entry["base_url"]):
             usual = _MANAGED_PATH if name == MANAGED else _TYPES[entry["type"]]
-            copy["base_url"] = base_url + usual
-    for alias in aliases:
-        values["models", alias] = _copy(document.models[alias], ("model",), base_url)
-    for path, value in values.items():
-        if isinstance(value, Mapping):
-            edit.add_table(path, value)
-        else:
-            edit.set(path, source_of(value))
-    return edit.result()
+            made[name]["base_url"] = base_url + usual
+    models = {alias: _copy(document.models[alias], ("model",), base_url) for alias in aliases}
+    return text_of({**copy, **(more or {}), "providers": made, "models": models})
 
 
 def _copy(value: Any, path: KeyPath, base_url: str | None = None) -> Any:

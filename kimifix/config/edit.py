@@ -252,6 +252,11 @@ def source_of(value: object) -> str:
     return tomlkit.item(value).as_string()
 
 
+def text_of(data: Mapping[str, Any]) -> str:
+    """Return a TOML text with ``data``."""
+    return "\n".join([*_table_lines((), data), ""])
+
+
 def _inline(table: Mapping[str, Any]) -> str:
     if not table:
         return "{}"
@@ -262,7 +267,7 @@ def _inline(table: Mapping[str, Any]) -> str:
 def _table_lines(path: KeyPath, table: Mapping[str, Any]) -> list[str]:
     # Sub-tables get headers of their own: an inline table makes kimi-code 0.40 and
     # later rewrite the whole file, comments lost, at the next small change.
-    lines = [f"[{dotted(path)}]"]
+    lines = [f"[{dotted(path)}]"] if path else []
     below: list[str] = []
     for name, value in table.items():
         if isinstance(value, Mapping):
