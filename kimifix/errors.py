@@ -4,12 +4,7 @@ Each carries what went wrong and what to do about it. Whatever else is raised is
 a bug in kimifix and ends in exit code 3.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 
 class KimifixError(Exception):

@@ -400,9 +400,8 @@ def _renamed(machine: Machine, kind: str) -> dict[str, str]:
     section = {}
     with suppress(KimifixError):  # one that cannot be read has no say
         section = machine.document.data.get("identity", {})
-    if misfit(section, {"name": "", "slug": ""}):  # nor one of a wrong type (run: 0.33.0, 2.1.0)
-        section = {}
-    slug = environment.slug(machine.env, section)
+    is_fit = not misfit(section, {"name": "", "slug": ""})  # else all of it (run: 0.33.0, 2.1.0)
+    slug = environment.slug(machine.env, section if is_fit else {})
     if slug is None or kind != "anthropic" or not features.has("other-name", machine.rules):
         return {}
     return {"User-Agent": f"{slug}/{machine.version or NEWEST_KNOWN}"}

@@ -4,7 +4,7 @@ Source: runs of 0.25.0, 0.32.0, 0.33.0, 0.38.0 and 2.1.0, with each value that i
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kimifix.client import features
@@ -48,20 +48,21 @@ def ignored_for(env: Mapping[str, str], version: Version) -> str | None:
     """Return the variable for whose value the client ignores KIMI_MODEL_NAME, None for none."""
     is_new = features.has("keyless-model", version)
     left_out = ("PROVIDER_TYPE",) if is_new else _SAMPLING
-    return next(_unfit(env, (name for name in _TAKEN if name not in left_out)), None)
+    return _unfit(env, (name for name in _TAKEN if name not in left_out))
 
 
 def no_number(env: Mapping[str, str]) -> str | None:
     """Return the variable whose value is no number, which ends a client before 0.33.0."""
-    return next(_unfit(env, _SAMPLING), None)
+    return _unfit(env, _SAMPLING)
 
 
-def _unfit(env: Mapping[str, str], names: Iterable[str]) -> Iterator[str]:
-    """Yield the variables of a model that are set to what the client does not take."""
+def _unfit(env: Mapping[str, str], names: Iterable[str]) -> str | None:
+    """Return the first variable of a model that is set to what the client does not take."""
     for name in names:
         text = trimmed(env.get(f"KIMI_MODEL_{name}"))
         if text and not re.fullmatch(_TAKEN[name], text, re.IGNORECASE | re.ASCII):
-            yield f"KIMI_MODEL_{name}"
+            return f"KIMI_MODEL_{name}"
+    return None
 
 
 def headers(env: Mapping[str, str]) -> dict[str, str]:

@@ -115,6 +115,5 @@ def check_receipt(machine: Machine) -> Finding:
     if receipt.before and store.backup(receipt.before) is None:
         message = f"its backup is gone or damaged: {store.backups}"
         return Finding("warning", message, hint, data)
-    untouched = receipt.after == machine.reading.snapshot.sha256
-    state = "config untouched since" if untouched else "config edited since"
+    state = "config untouched since" if machine.reading.untouched else "config edited since"
     return Finding("ok", f"applied {receipt.time}, {state}; {kept}", data=data)

@@ -68,15 +68,10 @@ def usage(base_url: str, credential: Secret, env: Mapping[str, str]) -> tuple[st
     read; raises nothing.
     """
     data = _got(base_url, "usages", credential, env)
-    limits = data.get("limits")
     week = {"duration": 1, "timeUnit": "TIME_UNIT_WEEK"}  # the plan's, which the server leaves out
-    rows: list[tuple[object, object]] = [(data.get("usage"), week)]
-    rows += [
-        (limit.get("detail"), limit.get("window"))
-        for limit in (limits if isinstance(limits, list) else ())
-        if isinstance(limit, Mapping)
-    ]
-    return tuple(filter(None, (_window(*row) for row in rows)))
+    limits = [{"detail": data.get("usage"), "window": week}, *_objects(data.get("limits"))]
+    told = (_window(limit.get("detail"), limit.get("window")) for limit in limits)
+    return tuple(filter(None, told))
 
 
 def protocols(base_url: str, credential: Secret, env: Mapping[str, str]) -> dict[str, object]:
@@ -84,9 +79,8 @@ def protocols(base_url: str, credential: Secret, env: Mapping[str, str]) -> dict
 
     Empty where it cannot be read; raises nothing.
     """
-    models = _got(base_url, "models", credential, env).get("data")
-    listed = models if isinstance(models, list) else ()
-    return {str(m.get("id")): m.get("protocol") for m in listed if isinstance(m, Mapping)}
+    listed = _objects(_got(base_url, "models", credential, env).get("data"))
+    return {str(model.get("id")): model.get("protocol") for model in listed}
 
 
 def _got(base_url: str, name: str, credential: Secret, env: Mapping[str, str]) -> Mapping[str, Any]:
@@ -98,6 +92,11 @@ def _got(base_url: str, name: str, credential: Secret, env: Mapping[str, str]) -
     except TransportError:
         return {}
     return (_json(reply.body) if reply.status == 200 else None) or {}
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    """Return the objects in an array, none where it is none."""
+    return [o for o in value if isinstance(o, Mapping)] if isinstance(value, list) else []
 
 
 def _window(detail: object, window: object) -> str | None:
