@@ -30,7 +30,11 @@ def running(home: Path) -> Running:
     if sys.platform == "linux":
         return _from_proc(home)
     if sys.platform == "win32":
-        return _from_tasklist()
+        # A client under node.exe cannot be told from other Node programs without a slow
+        # WMI query; the native binary has a name of its own.
+        command = [system_program("tasklist.exe"), "/fo", "csv", "/nh"]
+        pids = _in_tasklist(_output([*command, "/fi", "imagename eq kimi.exe"]))
+        return Running(pids, checked=bool(pids))
     return _from_ps(home)
 
 
@@ -94,14 +98,6 @@ def _in_ps(output: str, users: set[str]) -> Iterator[int]:
                 user in users and command.strip() == _TITLE and not state.startswith("Z")
             ):
                 yield int(pid)
-
-
-def _from_tasklist() -> Running:
-    # A client under node.exe cannot be told from other Node programs without a slow
-    # WMI query; the native binary has a name of its own.
-    command = [system_program("tasklist.exe"), "/fo", "csv", "/nh"]
-    pids = _in_tasklist(_output([*command, "/fi", "imagename eq kimi.exe"]))
-    return Running(pids, checked=bool(pids))
 
 
 def _in_tasklist(output: str) -> tuple[int, ...]:

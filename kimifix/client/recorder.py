@@ -98,12 +98,13 @@ class _Handler(BaseHTTPRequestHandler):
         captured, secret = self.server.captured, self.server.secret
         pair = base64.b64encode(f"kimifix:{secret}".encode()).decode()
         path = self.path.removeprefix(f"/{secret}")
+        is_question = path.partition("?")[0].endswith(("/chat/completions", "/messages"))
         if path == self.path:
             host = urlsplit(path).netloc or path
             knows = self.headers.get("proxy-authorization") == f"Basic {pair}"
             if knows and host not in captured.refused:
                 captured.refused.append(host)
-        elif self.command == "POST" and _asks_a_model(path) and not captured.asked.is_set():
+        elif self.command == "POST" and is_question and not captured.asked.is_set():
             captured.method, captured.path = self.command, path
             captured.headers = tuple(self.headers.items())
             captured.asked.set()
@@ -112,7 +113,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     do_GET = do_CONNECT = do_POST  # noqa: N815
-
-
-def _asks_a_model(path: str) -> bool:
-    return path.partition("?")[0].endswith(("/chat/completions", "/messages"))

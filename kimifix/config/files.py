@@ -151,7 +151,9 @@ def write_new(path: Path, content: bytes, mode: int, like: Snapshot | None = Non
     try:
         if like is not None and like.content is not None:
             mode = _made_like(handle, like, mode)
-        _write_all(handle, content)
+        left = memoryview(content)
+        while left:
+            left = left[os.write(handle, left) :]
         if sys.platform != "win32":
             os.fchmod(handle, mode)
         _sync(handle)
@@ -159,12 +161,6 @@ def write_new(path: Path, content: bytes, mode: int, like: Snapshot | None = Non
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(handle)
-
-
-def _write_all(handle: int, content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[os.write(handle, left) :]
 
 
 def _made_like(handle: int, like: Snapshot, mode: int) -> int:

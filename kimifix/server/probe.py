@@ -7,7 +7,7 @@ import json
 import re
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -43,8 +43,11 @@ def ask(
     with_credential = {n: v.replace(MASK, credential.reveal()) for n, v in headers.items()}
     try:
         to = target(_url(probe.surface, base_url))
-        body = json.dumps(_body(model)).encode()
-        reply = send(to, with_credential.items(), body, env, seconds)
+        # The client says `max_completion_tokens` on the OpenAI-style surface; `max_tokens` is
+        # understood on both, and nothing in the headers depends on it.
+        messages = [{"role": "user", "content": "hi"}]
+        body = {"model": model, "messages": messages, "max_tokens": 1, "stream": True}
+        reply = send(to, with_credential.items(), json.dumps(body).encode(), env, seconds)
     except TransportError as error:
         return Answer(probe, error.status, None, _clean(error.message), error.problem, time=at)
     return replace(_answer(probe, reply), request_id=reply.request_id, time=at)
@@ -119,13 +122,6 @@ def _url(surface: Surface, base_url: str) -> str:
     return f"{base.removesuffix('/v1')}/v1/messages?beta=true"
 
 
-def _body(model: str) -> dict[str, Any]:
-    # The client says `max_completion_tokens` on the OpenAI-style surface; `max_tokens` is
-    # understood on both, and nothing in the headers depends on it.
-    messages = [{"role": "user", "content": "hi"}]
-    return {"model": model, "messages": messages, "max_tokens": 1, "stream": True}
-
-
 def _answer(probe: Probe, reply: Reply) -> Answer:
     status = reply.status
     if reply.location is not None:
@@ -135,7 +131,8 @@ def _answer(probe: Probe, reply: Reply) -> Answer:
             probe, status, None, message, "unasked" if status in (307, 308) else "redirect"
         )
     # An error may come late, behind a beginning; a ping or a count of tokens before that.
-    events = list(_events(reply.body))
+    lines = (line[5:] for line in reply.body.splitlines() if line.startswith(b"data:"))
+    events = [event for event in map(_json, lines) if event is not None]
     telling = [event for event in events if _is_completion(probe.surface, event)] or events
     data = [*filter(_fails, events), *telling, _json(reply.body)][0]
     if data is None:
@@ -165,12 +162,6 @@ def _origin(location: str) -> str:
         return "another path of the same server"
     origin = f"{parts.scheme}://{host}" if parts.scheme else host
     return f"{origin}:{port}" if port else origin
-
-
-def _events(body: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the objects of the events where the body is a stream."""
-    lines = (line[5:] for line in body.splitlines() if line.startswith(b"data:"))
-    return (data for data in map(_json, lines) if data is not None)
 
 
 def _json(text: bytes) -> dict[str, Any] | None:
