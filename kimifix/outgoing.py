@@ -211,7 +211,7 @@ def _require_usable(
         if not wrong and not model.get("base_url", alias).strip():  # run: 0.29.0 to 0.32.0
             wrong = f"`models.{alias}` has an empty `base_url`, and kimi-code uses it"
         is_kimi = provider.get("type") == "kimi" and model.get("protocol") != "anthropic"
-        if not wrong and is_kimi and (name := environment.no_number(machine.env)):
+        if not wrong and is_kimi and (name := environment.unfit(machine.env, environment.SAMPLING)):
             wrong = f"{name} is no number, which ends kimi-code"
     sent = model.get("name", model.get("model"))
     has_name = bool(sent) if features.has("default-provider", version) else sent is not None

@@ -19,12 +19,12 @@ ALIAS, PROVIDER = "__kimi_env_model__", "__kimi_env__"
 # of the type before 0.33.0, of the last two since then, for before they end the client.
 _COUNT = r"\d*[1-9]\d*"
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|0(x[\da-f]+|o[0-7]+|b[01]+)"
-_SAMPLING = ("TEMPERATURE", "TOP_P")
+SAMPLING = ("TEMPERATURE", "TOP_P")
 _TAKEN = {
     **dict.fromkeys(("MAX_CONTEXT_SIZE", "MAX_OUTPUT_SIZE"), _COUNT),
     "ADAPTIVE_THINKING": "1|true|yes|on|0|false|no|off",
     "PROVIDER_TYPE": "kimi|anthropic|openai",
-    **dict.fromkeys(_SAMPLING, _NUMBER),
+    **dict.fromkeys(SAMPLING, _NUMBER),
 }
 
 
@@ -47,17 +47,12 @@ def config(env: Mapping[str, str], version: Version) -> dict[str, Any] | None:
 def ignored_for(env: Mapping[str, str], version: Version) -> str | None:
     """Return the variable for whose value the client ignores KIMI_MODEL_NAME, None for none."""
     is_new = features.has("keyless-model", version)
-    left_out = ("PROVIDER_TYPE",) if is_new else _SAMPLING
-    return _unfit(env, (name for name in _TAKEN if name not in left_out))
+    left_out = ("PROVIDER_TYPE",) if is_new else SAMPLING
+    return unfit(env, (name for name in _TAKEN if name not in left_out))
 
 
-def no_number(env: Mapping[str, str]) -> str | None:
-    """Return the variable whose value is no number, which ends a client before 0.33.0."""
-    return _unfit(env, _SAMPLING)
-
-
-def _unfit(env: Mapping[str, str], names: Iterable[str]) -> str | None:
-    """Return the first variable of a model that is set to what the client does not take."""
+def unfit(env: Mapping[str, str], names: Iterable[str]) -> str | None:
+    """Return the first KIMI_MODEL_… of ``names`` with a value that the client does not take."""
     for name in names:
         text = trimmed(env.get(f"KIMI_MODEL_{name}"))
         if text and not re.fullmatch(_TAKEN[name], text, re.IGNORECASE | re.ASCII):
