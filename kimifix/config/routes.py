@@ -70,7 +70,10 @@ def change(document: Document, plan: Plan) -> Change:
     """
     twins, of = _twins(document, plan)
     moving = [r for r in document.references if r.alias in of and plan.moves(r.place)]
-    keys = {ref.path: of[ref.alias] for ref in moving if ref.is_key}
+    # A table has a key once. Of several that share one of ours, that of the client comes first.
+    pool = {ref.alias: ref.path for ref in moving if ref.is_key}
+    first = {of[alias]: pool[alias] for alias in reversed(of) if alias in pool}
+    keys = {path: name for name, path in first.items()}
     values: dict[KeyPath, str | bool] = {r.path: of[r.alias] for r in moving if not r.is_key}
     default, provider = ("default_model",), ("default_provider",)
     if document.default_leads_nowhere and default not in values and plan.moves(default):

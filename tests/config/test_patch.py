@@ -588,6 +588,17 @@ def test_keys_of_the_pool_are_renamed_and_named_back() -> None:
     assert unpatched(both, result.undo).data == back.data
 
 
+def test_of_two_keys_of_the_pool_that_come_to_share_one_of_ours_the_other_stays() -> None:
+    """Beside a key, on the header route, both stand for the same model of ours."""
+    pool = '[secondary_model.models]\nmine = "dear"\n"kimi-code/k3" = "cheap"\n'
+    text = SET + MANAGED + '[models.mine]\nprovider = "managed:kimi-code"\nmodel = "k3"\n' + pool
+    result = patched(text, replace(ANTHROPIC, route="header"))
+    assert [a for a in result.models if a.startswith("kimifix/")] == ["kimifix/k3"]
+    assert result.data["secondary_model"]["models"] == {"mine": "dear", "kimifix/k3": "cheap"}
+    for undo in (result.undo, None):
+        assert unpatched(result.text, undo).text == text
+
+
 def test_bare_keys_of_the_pool_are_led_back_as_bare_keys() -> None:
     """With or without what `patch` remembers; who has led them back already is not in the way."""
     text = """\
