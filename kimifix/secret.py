@@ -126,13 +126,14 @@ def is_invisible(character: str) -> bool:
 
 def _secrets(text: str) -> list[tuple[int, int]]:
     found = _look_alikes(text)
-    initials = "".join(map(re.escape, _registered))
-    for first in re.finditer(f"[{initials}]", text) if initials else ():
-        start = first.start()
-        of_length = _registered[first[0]].get(text[start : start + _SHORTEST], {})
-        for length, pieces in of_length.items():
-            if text[start : start + length] in pieces:
-                found.append((start, start + length))
+    for initial, of_beginning in _registered.items():
+        start = text.find(initial)
+        while start >= 0:
+            of_length = of_beginning.get(text[start : start + _SHORTEST], {})
+            for length, pieces in of_length.items():
+                if text[start : start + length] in pieces:
+                    found.append((start, start + length))
+            start = text.find(initial, start + 1)
     return found
 
 
@@ -143,7 +144,6 @@ def _look_alikes(text: str) -> list[tuple[int, int]]:
     return [match.span(1) for match in matches if match[1]]
 
 
-@lru_cache(maxsize=1024)
 def is_secret_name(name: str) -> bool:
     """Tell whether a key of a table holds a secret, judged by its name."""
     return _SECRET_NAME.search(name) is not None and _PUBLIC_NAME.fullmatch(name) is None
@@ -156,7 +156,9 @@ def secrets_in(data: Mapping[str, Any]) -> Iterator[str]:
     value an ordinary one; and of the others what looks like a secret.
     """
     for path, value in _strings(data, ()):
-        if _is_named(path) or (is_secret(path, value) and not _PLAIN_VALUE.fullmatch(value)):
+        if _is_named(_place(path)) or (
+            is_secret(path, value) and not _PLAIN_VALUE.fullmatch(value)
+        ):
             yield value
         for start, end in _look_alikes(value):
             yield value[start:end]
@@ -171,17 +173,23 @@ def is_secret(path: tuple[str, ...], value: str) -> bool:
 
 def is_secret_path(path: tuple[str, ...]) -> bool:
     """Tell whether the value at ``path`` of the config is a secret, judged by the path alone."""
-    is_free = any(map(_FREE_TABLE.fullmatch, _fixed(path)))
-    return _is_named(path) or (is_free and not is_identity_header(path[-1]))
+    place = _place(path)
+    return _is_named(place) or _is_free(place)
 
 
-def _is_named(path: tuple[str, ...]) -> bool:
-    return any(map(is_secret_name, _fixed(path)[-2:]))
+@lru_cache(maxsize=1024)
+def _is_named(place: tuple[str, ...]) -> bool:
+    return any(map(is_secret_name, place[-2:]))
 
 
-def _fixed(path: tuple[str, ...]) -> tuple[str, ...]:
+@lru_cache(maxsize=1024)
+def _is_free(place: tuple[str, ...]) -> bool:
+    return any(map(_FREE_TABLE.fullmatch, place)) and not is_identity_header(place[-1])
+
+
+def _place(path: tuple[str, ...]) -> tuple[str, ...]:
     """Return ``path`` below the entry that it leads to: a provider may have any name."""
-    return path[2:] if path[:1] in (("providers",), ("models",)) else path
+    return path[2:] if path[0] in ("providers", "models") else path
 
 
 def is_identity_header(header: str) -> bool:

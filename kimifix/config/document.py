@@ -267,9 +267,10 @@ def misfit(value: Any, shape: Any, path: tuple[str, ...] = ()) -> str | None:
 def _respelled(value: Any, shape: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     """Yield where a key is spelled `baseUrl`, which kimi-code takes as well, and its usual name."""
     for name in value if isinstance(shape, dict) else ():
-        usual = re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name)
-        if usual != name and usual in shape:
-            yield ".".join((*path, name)), usual
+        if not name.islower():
+            usual = re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name)
+            if usual != name and usual in shape:
+                yield ".".join((*path, name)), usual
         yield from _respelled(value[name], shape.get(name, shape.get("*")), (*path, name))
 
 
