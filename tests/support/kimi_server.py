@@ -199,6 +199,11 @@ class KimiServer:
         with self._lock:
             self.strangers.append(address)
 
+    def take_renewed(self) -> None:
+        """Take tokens again that were renewed since, as of a home that was put back."""
+        with self._lock:
+            self._spent.clear()
+
     def _token(self, request: Request) -> tuple[int, str, Chunks]:
         with self._lock:
             if request.body.get("grant_type") == "refresh_token":

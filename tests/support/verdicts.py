@@ -129,6 +129,7 @@ class Ways:
         self._kept[way] = copy
 
     def _go_back(self, way: tuple[str, ...]) -> None:
+        self._machine.server.take_renewed()
         for name, place in self._places.items():
             shutil.rmtree(place, ignore_errors=True)
             if (copy := self._kept[way] / name).exists():
