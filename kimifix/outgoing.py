@@ -395,12 +395,13 @@ def _renamed(machine: Machine, kind: str) -> dict[str, str]:
     """Return the `User-Agent` by the name that the user has given to the client, if any.
 
     It says no more of itself with `type = "anthropic"`, and with `kimi` it keeps its own name
-    (run: 0.32.0, which knows no other, 0.33.0, 0.38.0, 0.43.1, 2.1.0).
+    (run: 0.32.0, which knows no other, 0.33.0, 0.38.0, 0.43.1, 2.1.0; with a value of a wrong
+    type in the section: 0.33.0, 2.1.0).
     """
     section = {}
     with suppress(KimifixError):  # one that cannot be read has no say
         section = machine.document.data.get("identity", {})
-    is_fit = not misfit(section, {"name": "", "slug": ""})  # else all of it (run: 0.33.0, 2.1.0)
+    is_fit = not misfit(section, {"name": "", "slug": ""})  # else none of it counts
     slug = environment.slug(machine.env, section if is_fit else {})
     if slug is None or kind != "anthropic" or not features.has("other-name", machine.rules):
         return {}

@@ -1,6 +1,6 @@
 """What the environment makes of a request: a model of its own, headers, another name.
 
-Source: runs of 0.25.0, 0.32.0, 0.33.0, 0.38.0 and 2.1.0, with each value that is named here.
+Source: runs of 0.25.0 to 2.1.0.
 """
 
 import re
