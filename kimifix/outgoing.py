@@ -398,14 +398,14 @@ def _renamed(machine: Machine, kind: str) -> dict[str, str]:
     (run: 0.32.0, which knows no other, 0.33.0, 0.38.0, 0.43.1, 2.1.0; with a value of a wrong
     type in the section: 0.33.0, 2.1.0).
     """
+    if kind != "anthropic" or not features.has("other-name", machine.rules):
+        return {}
     section = {}
     with suppress(KimifixError):  # one that cannot be read has no say
         section = machine.document.data.get("identity", {})
     is_fit = not misfit(section, {"name": "", "slug": ""})  # else none of it counts
     slug = environment.slug(machine.env, section if is_fit else {})
-    if slug is None or kind != "anthropic" or not features.has("other-name", machine.rules):
-        return {}
-    return {"User-Agent": f"{slug}/{machine.version or NEWEST_KNOWN}"}
+    return {"User-Agent": f"{slug}/{machine.version or NEWEST_KNOWN}"} if slug else {}
 
 
 def _strings(table: object) -> dict[str, str]:

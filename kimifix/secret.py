@@ -126,14 +126,13 @@ def is_invisible(character: str) -> bool:
 
 def _secrets(text: str) -> list[tuple[int, int]]:
     found = _look_alikes(text)
-    for initial, of_beginning in _registered.items():
-        start = text.find(initial)
-        while start >= 0:
-            of_length = of_beginning.get(text[start : start + _SHORTEST], {})
-            for length, pieces in of_length.items():
-                if text[start : start + length] in pieces:
-                    found.append((start, start + length))
-            start = text.find(initial, start + 1)
+    initials = "".join(map(re.escape, _registered))
+    for first in re.finditer(f"[{initials}]", text) if initials else ():
+        start = first.start()
+        of_length = _registered[first[0]].get(text[start : start + _SHORTEST], {})
+        for length, pieces in of_length.items():
+            if text[start : start + length] in pieces:
+                found.append((start, start + length))
     return found
 
 
@@ -156,8 +155,8 @@ def secrets_in(data: Mapping[str, Any]) -> Iterator[str]:
     value an ordinary one; and of the others what looks like a secret.
     """
     for path, value in _strings(data, ()):
-        if _is_named(_place(path)) or (
-            is_secret(path, value) and not _PLAIN_VALUE.fullmatch(value)
+        if is_secret(path, value) and (
+            _is_named(_place(path)) or not _PLAIN_VALUE.fullmatch(value)
         ):
             yield value
         for start, end in _look_alikes(value):

@@ -16,6 +16,7 @@ from kimifix.config.change import KeyPath
 from kimifix.config.document import MANAGED, Document
 from kimifix.config.edit import text_of
 from kimifix.secret import ADDRESS_NAME, MASK, is_secret_path, redact
+from kimifix.words import filled
 
 DUMMY = "kimifix-dummy"
 
@@ -65,10 +66,11 @@ def _source(
         names += {"default_model"} & data.keys()
     # Source: all versions read `telemetry`; print mode of 0.38.0 obeys nothing else.
     copy = {"telemetry": False, **{name: _copy(data[name], (name,), base_url) for name in names}}
-    entries = {name: document.providers[name] for name in providers}
-    made = {name: _copy(entry, ("provider",), base_url) for name, entry in entries.items()}
-    for name, entry in entries.items():
-        if base_url and not (isinstance(entry.get("base_url"), str) and entry["base_url"]):
+    made = {}
+    for name in providers:
+        entry = document.providers[name]
+        made[name] = _copy(entry, ("provider",), base_url)
+        if base_url and not filled(entry.get("base_url")):
             usual = _MANAGED_PATH if name == MANAGED else _TYPES[entry["type"]]
             made[name]["base_url"] = base_url + usual
     models = {alias: _copy(document.models[alias], ("model",), base_url) for alias in aliases}

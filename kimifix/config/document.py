@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from kimifix import reader
 from kimifix.errors import ConfigError
+from kimifix.words import filled
 
 MANAGED = "managed:kimi-code"
 OWN = "kimifix"
@@ -173,7 +174,7 @@ class Document:
         aliases = get(self.data, pool)
         if isinstance(aliases, dict):
             found += [Reference((*pool, alias), alias, is_key=True) for alias in aliases]
-        return [ref for ref in found if isinstance(ref.alias, str) and ref.alias]
+        return [ref for ref in found if filled(ref.alias)]
 
 
 def parse(content: bytes, path: Path) -> Document:

@@ -72,9 +72,8 @@ def usage(base_url: str, credential: Secret, env: Mapping[str, str]) -> tuple[st
     """
     data = _got(base_url, "usages", credential, env)
     week = {"duration": 1, "timeUnit": "TIME_UNIT_WEEK"}  # the plan's, which the server leaves out
-    limits = [{"detail": data.get("usage"), "window": week}, *_objects(data.get("limits"))]
-    told = (_window(limit.get("detail"), limit.get("window")) for limit in limits)
-    return tuple(filter(None, told))
+    rows = [{"detail": data.get("usage"), "window": week}, *_objects(data.get("limits"))]
+    return tuple(filter(None, map(_window, rows)))
 
 
 def protocols(base_url: str, credential: Secret, env: Mapping[str, str]) -> dict[str, object]:
@@ -102,7 +101,8 @@ def _objects(value: object) -> list[Mapping[str, Any]]:
     return [o for o in value if isinstance(o, Mapping)] if isinstance(value, list) else []
 
 
-def _window(detail: object, window: object) -> str | None:
+def _window(row: Mapping[str, Any]) -> str | None:
+    detail, window = row.get("detail"), row.get("window")
     if not isinstance(detail, Mapping) or not isinstance(window, Mapping):
         return None
     unit = str(window.get("timeUnit")).removeprefix("TIME_UNIT_")

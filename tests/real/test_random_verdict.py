@@ -109,6 +109,7 @@ TOP: dict[str, tuple[Any, ...]] = {
         {"slug": "My Tool!", "name": "Mine"},
         {"slug": " ", "name": "Mine 2"},
         {"slug": "no", "name": 7},
+        {},
     ),
 }
 # Headers that are not of who asks: they go by the body, the Node, or when a token was renewed.
